@@ -1,0 +1,28 @@
+package f32
+
+var kernelsAVX2 = kernels{
+	a:    packer{width: 6, copy: copyPanels6AVX2, transpose: transpose6AVX2, step: 6},
+	b:    packer{width: 16, copy: copyPanels16AVX2, transpose: transpose8AVX2, step: 8},
+	tile: []tileKernel{tile1AVX2, tile2AVX2, tile3AVX2, tile4AVX2, tile5AVX2, tile6AVX2},
+}
+
+var kernelsAVX512 = kernels{
+	a: packer{width: 12, copy: copyPanels12AVX2, transpose: transpose6AVX2, step: 6},
+	b: packer{width: 32, copy: copyPanels32AVX2, transpose: transpose8AVX2, step: 8},
+	tile: []tileKernel{
+		tile1AVX512, tile2AVX512, tile3AVX512, tile4AVX512, tile5AVX512, tile6AVX512,
+		tile7AVX512, tile8AVX512, tile9AVX512, tile10AVX512, tile11AVX512, tile12AVX512,
+	},
+}
+
+// kernelsFor chooses the kernels for a product with n columns, or nil for the
+// portable product. Up to 16 columns would leave half of each AVX-512 tile idle.
+func kernelsFor(isa ISA, n int) *kernels {
+	switch {
+	case isa == AVX512 && n > kernelsAVX2.b.width:
+		return &kernelsAVX512
+	case isa == AVX512 || isa == AVX2:
+		return &kernelsAVX2
+	}
+	return nil
+}
