@@ -1,0 +1,90 @@
+package model
+
+import "testing"
+
+// syntheticBatch is a repeating stream of tokens that a model can learn.
+func syntheticBatch(c Config, b, t, first int) Batch {
+	batch := Batch{B: b, T: t}
+	for i := range b {
+		for j := range t {
+			at := first + i*t + j
+			batch.Inputs = append(batch.Inputs, synthetic(at, c.Vocab))
+			batch.Targets = append(batch.Targets, synthetic(at+1, c.Vocab))
+		}
+	}
+	return batch
+}
+
+// synthetic is token i of a sequence of period 60 in which each token follows
+// from the two before it, but not from one alone.
+func synthetic(i, vocab int) int32 {
+	return int32((i%4*7 + i%5*3 + i%3) % vocab)
+}
+
+func benchmarkStep(b *testing.B, name string, sequences, positions int) {
+	c, _ := Builtin(name)
+	m, err := New(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := Initialise(c, 1)
+	acc := NewAccumulator(m.Layout)
+	batch := syntheticBatch(c, sequences, positions, 0)
+	run := func() {
+		acc.Reset()
+		if err := m.Gradient(p, batch, acc); err != nil {
+			b.Fatal(err)
+		}
+	}
+	run() // makes the buffers
+	b.ReportAllocs()
+	for b.Loop() {
+		run()
+	}
+	b.ReportMetric(float64(b.N*sequences*positions)/b.Elapsed().Seconds(), "tokens/s")
+}
+
+// TestGradientAllocatesNothing: once its buffers exist, a step makes no work
+// for the garbage collector.
+func TestGradientAllocatesNothing(t *testing.T) {
+	c, _ := Builtin("nano")
+	m, p := newModel(t, c), Initialise(c, 1)
+	acc, batch := NewAccumulator(m.Layout), syntheticBatch(c, 3, 32, 0)
+	step := func() {
+		acc.Reset()
+		if err := m.Gradient(p, batch, acc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	if n := testing.AllocsPerRun(5, step); n > 0 {
+		t.Errorf("%v allocations per step", n)
+	}
+}
+
+func BenchmarkNano(b *testing.B)       { benchmarkStep(b, "nano", 4, 32) }
+func BenchmarkTiny(b *testing.B)       { benchmarkStep(b, "tiny", 4, 256) }
+func BenchmarkDistilGPT2(b *testing.B) { benchmarkStep(b, "distilgpt2", 4, 256) }
+
+// BenchmarkOptimizer is one AdamW step of distilgpt2.
+func BenchmarkOptimizer(b *testing.B) {
+	c, _ := Builtin("distilgpt2")
+	s := NewState(Initialise(c, 1))
+	g := make([]float32, s.Layout.Elements)
+	for i := range g {
+		g[i] = float32(i%7-3) * 1e-3
+	}
+	b.SetBytes(int64(4 * 7 * len(g)))
+	for b.Loop() {
+		if _, err := s.ApplyAverage(g, testOptimizer()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkInitialise(b *testing.B) {
+	c, _ := Builtin("distilgpt2")
+	for b.Loop() {
+		Initialise(c, 1)
+	}
+}
