@@ -1,0 +1,70 @@
+package stream
+
+import (
+	"slices"
+	"sync"
+)
+
+// pageCacheBytes bounds the decoded text that a source keeps. A segment's rows
+// lie side by side, so one page serves many rows.
+const pageCacheBytes = 64 << 20
+
+// pageKey names a decoded page: file, row group, first row.
+type pageKey struct {
+	file  *parquetFile
+	group int
+	first int64
+}
+
+// pageCache keeps the pages used last, as many as fit the budget and at least
+// one. The zero value keeps one page.
+type pageCache struct {
+	budget int
+
+	mu      sync.Mutex
+	entries []cachedPage // used last at the end
+	bytes   int
+}
+
+type cachedPage struct {
+	key   pageKey
+	cells []cell
+	err   error // the page is damaged
+	bytes int
+}
+
+// get returns the page of key, which load reads if it is not there. One page is
+// loaded at a time. Damage is kept too, for it stays; an error of the file
+// system is not.
+func (c *pageCache) get(key pageKey, load func() ([]cell, error)) ([]cell, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, e := range c.entries {
+		if e.key == key {
+			copy(c.entries[i:], c.entries[i+1:])
+			c.entries[len(c.entries)-1] = e
+			return e.cells, e.err
+		}
+	}
+	cells, err := load()
+	if err != nil && !lasting(err) {
+		return nil, err
+	}
+	e := cachedPage{key: key, cells: cells, err: err}
+	for _, cell := range cells {
+		e.bytes += len(cell.text) + 24
+	}
+	for len(c.entries) > 0 && c.bytes+e.bytes > c.budget {
+		c.bytes -= c.entries[0].bytes
+		c.entries = slices.Delete(c.entries, 0, 1)
+	}
+	c.entries = append(c.entries, e)
+	c.bytes += e.bytes
+	return cells, err
+}
+
+func (c *pageCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries, c.bytes = nil, 0
+}
