@@ -1,0 +1,234 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
+)
+
+// maxSmallWrite is about what refs, commit file and folders take on disk.
+const maxSmallWrite = 64 << 10
+
+// Commit implements Repository. Contents are written first, without keeping
+// others from writing theirs; only the move of main is exclusive.
+func (d *Directory) Commit(ctx context.Context, request CommitRequest) (_ Commit, err error) {
+	need := int64(maxSmallWrite)
+	for _, c := range request.Add {
+		need += c.Size
+	}
+	defer func() { err = explainFull(d.disk, d.root, need, err) }()
+	if err := checkRequest(request); err != nil {
+		return Commit{}, err
+	}
+	if err := d.checkHead(request.Parent); err != nil {
+		return Commit{}, err
+	}
+	writers, err := d.enterWriters(ctx)
+	if err != nil {
+		return Commit{}, err
+	}
+	defer writers.unlock()
+	added, err := d.addBlobs(ctx, request.Add)
+	if err != nil {
+		return Commit{}, err
+	}
+	refs, err := lock(ctx, d.path(refsLock), false)
+	if err != nil {
+		return Commit{}, err
+	}
+	defer refs.unlock()
+	if err := d.checkHead(request.Parent); err != nil {
+		return Commit{}, err
+	}
+	return d.advance(ctx, request, added)
+}
+
+// checkRequest refuses what could not be committed, before anything is written.
+func checkRequest(request CommitRequest) error {
+	if request.Parent != "" && !isCommitID(request.Parent) {
+		return fault.Errorf(fault.Usage, "the parent %q is not a full commit id", clip(request.Parent))
+	}
+	paths := slices.Clone(request.Delete)
+	for _, c := range request.Add {
+		paths = append(paths, c.Path)
+		if c.Size < 0 {
+			return fault.Errorf(fault.Usage, "%s: a size of %d bytes", c.Path, c.Size)
+		}
+	}
+	slices.Sort(paths)
+	for i, path := range paths {
+		if err := CheckPath(path); err != nil {
+			return fault.Wrap(fault.Usage, err)
+		}
+		if i > 0 && paths[i-1] == path {
+			return fault.Errorf(fault.Usage, "%q appears twice in one commit", path)
+		}
+	}
+	return nil
+}
+
+func (d *Directory) checkHead(parent string) error {
+	head, err := d.head()
+	if err == nil && head != parent {
+		err = &HeadMovedError{Expected: parent, Head: head}
+	}
+	return err
+}
+
+// enterWriters takes the writers' lock, shared. Whoever finds it free altogether
+// first clears away what crashed writers have left behind.
+func (d *Directory) enterWriters(ctx context.Context) (*fileLock, error) {
+	alone, ok, err := tryLock(d.path(writersLock), false)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		err := d.clearUnfinished()
+		alone.unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return lock(ctx, d.path(writersLock), true)
+}
+
+func (d *Directory) clearUnfinished() error {
+	entries, err := os.ReadDir(d.path(unfinishedDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := d.disk.Remove(d.path(unfinishedDir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// addBlobs writes the contents that are not there yet and returns what the
+// commit file will say of them.
+func (d *Directory) addBlobs(ctx context.Context, contents []Content) ([]FileInfo, error) {
+	var need int64
+	for _, c := range contents {
+		if !d.hasBlob(c) {
+			need += c.Size
+		}
+	}
+	if err := requireSpace(d.disk, d.root, need); err != nil {
+		return nil, err
+	}
+	infos := make([]FileInfo, len(contents))
+	reused := false
+	for i, c := range contents {
+		infos[i] = FileInfo{Path: c.Path, Size: c.Size, SHA256: c.SHA256}
+		if d.hasBlob(c) {
+			reused = true
+			continue
+		}
+		sum, err := writeFile(ctx, d.disk, d.path(unfinishedDir), c, func(sum merkle.Digest) string { return d.path(blobsDir, sum.String()) })
+		if err != nil {
+			return nil, fmt.Errorf("committing %s to %s: %w", c.Path, d.root, err)
+		}
+		infos[i].SHA256 = sum
+	}
+	if reused { // whoever wrote that blob may not have come to this yet
+		return infos, d.disk.SyncDir(d.path(blobsDir))
+	}
+	return infos, nil
+}
+
+// hasBlob reports whether c's bytes are known and stored. Only whole files are
+// ever renamed into blobs, so the size is enough here; Open verifies the rest.
+func (d *Directory) hasBlob(c Content) bool {
+	if c.SHA256.IsZero() {
+		return false
+	}
+	info, err := os.Stat(d.path(blobsDir, c.SHA256.String()))
+	return err == nil && info.Size() == c.Size
+}
+
+// advance writes the commit file and moves main to it. Its caller holds the
+// refs' lock and has checked the parent.
+func (d *Directory) advance(ctx context.Context, request CommitRequest, added []FileInfo) (Commit, error) {
+	var parent record
+	if request.Parent != "" {
+		var err error
+		if parent, err = d.record(request.Parent); err != nil {
+			return Commit{}, err
+		}
+	}
+	files, err := parent.apply(added, request.Delete)
+	if err != nil {
+		return Commit{}, err
+	}
+	if request.Parent != "" && slices.Equal(files, parent.files) {
+		return Commit{ID: request.Parent, Parent: parent.parent, Message: parent.message}, nil
+	}
+	next := record{parent: request.Parent, message: request.Message, files: files}
+	if err := next.check(); err != nil {
+		return Commit{}, err
+	}
+	encoded := next.encode()
+	id := commitID(encoded)
+	if err := d.put(ctx, Bytes(id+".json", encoded), commitsDir); err != nil {
+		return Commit{}, fmt.Errorf("committing to %s: %w", d.root, err)
+	}
+	if err := d.putRef(ctx, headsDir, mainBranch, id); err != nil {
+		return Commit{}, fmt.Errorf("committing to %s: %w", d.root, err)
+	}
+	return Commit{ID: id, Parent: next.parent, Message: next.message}, nil
+}
+
+// put writes a small file into one of the repository's folders.
+func (d *Directory) put(ctx context.Context, c Content, dir string) error {
+	to := d.path(filepath.FromSlash(dir), c.Path)
+	_, err := writeFile(ctx, d.disk, d.path(unfinishedDir), c, func(merkle.Digest) string { return to })
+	return err
+}
+
+func (d *Directory) putRef(ctx context.Context, dir, name, id string) error {
+	return d.put(ctx, Bytes(name, []byte(id+"\n")), dir)
+}
+
+// Tag implements Repository.
+func (d *Directory) Tag(ctx context.Context, name, commit string) (err error) {
+	defer func() { err = explainFull(d.disk, d.root, maxSmallWrite, err) }()
+	if err := checkTag(name); err != nil {
+		return err
+	}
+	if !isCommitID(commit) {
+		return fault.Errorf(fault.Usage, "tag %s: %q is not a full commit id", name, clip(commit))
+	}
+	if _, err := d.record(commit); err != nil {
+		return err
+	}
+	writers, err := d.enterWriters(ctx)
+	if err != nil {
+		return err
+	}
+	defer writers.unlock()
+	refs, err := lock(ctx, d.path(refsLock), false)
+	if err != nil {
+		return err
+	}
+	defer refs.unlock()
+	switch id, err := d.ref(tagsDir, name); {
+	case err == nil && id == commit:
+		return nil
+	case err == nil:
+		return &TagExistsError{Tag: name, Commit: id}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := d.putRef(ctx, tagsDir, name, commit); err != nil {
+		return fmt.Errorf("tagging %s in %s: %w", name, d.root, err)
+	}
+	return nil
+}
