@@ -1,0 +1,165 @@
+package reduce
+
+import (
+	"bytes"
+
+	"lockstep/internal/signed"
+	"lockstep/reduce/commit"
+)
+
+// commitment collects what binds member i, and fixes the set when all are in.
+func (l *Leader) commitment(i int, msg CommitmentMessage) {
+	t, c := l.tally, msg.Commitment
+	switch {
+	case c.Signer() != t.roster.Members[i].Peer:
+		return
+	case !t.commitments[i].IsZero():
+		if c.Digest() != t.commitments[i].Digest() {
+			l.equivocated(i, t.commitments[i].Envelope(), c.Envelope())
+		} else if !t.set.Set.IsZero() {
+			l.send(c.Signer(), t.set)
+		}
+		return
+	case !commitmentFits(t.roster, t.id, i, c):
+		l.evidence(i, commit.Evidence{Kind: commit.Recommit, Roster: t.msg.Roster.Envelope(), First: c.Envelope()})
+		return
+	}
+	t.commitments[i] = c
+	set := commit.Set{Roster: t.id}
+	for _, c := range t.commitments {
+		if c.IsZero() {
+			return
+		}
+		set.Commitments = append(set.Commitments, c.Digest())
+	}
+	t.set = SetMessage{commit.Seal(set, l.cfg.Key), t.commitments}
+	l.do(Append{record(RecordSet, t.set.Set, t.commitments)})
+	l.do(Entered{t.roster.Epoch, t.roster.Attempt, PhaseOpen})
+	for _, m := range t.roster.Members {
+		l.send(m.Peer, t.set)
+	}
+}
+
+func (l *Leader) equivocated(by int, first, second signed.Envelope) {
+	t := l.tally
+	l.evidence(by, commit.Evidence{Kind: commit.Equivocation, Roster: t.msg.Roster.Envelope(), First: first, Second: second})
+}
+
+// opening checks what member i shows.
+func (l *Leader) opening(i int, msg OpeningMessage) {
+	t := l.tally
+	if t.set.Set.IsZero() || msg.Opening.Signer() != t.roster.Members[i].Peer || !t.openings[i].IsZero() {
+		return
+	}
+	t.openings[i] = msg.Opening
+	if openingFits(t.roster, i, msg.Opening.Doc(), t.commitments[i].Doc()) {
+		return
+	}
+	l.evidence(i, recommitted(t.msg.Roster, msg.Opening, t.commitments[i]))
+}
+
+// receipt keeps the first receipt of an owner and compares later ones with it,
+// whoever brings them.
+func (l *Leader) receipt(by int, r commit.Signed[commit.Receipt]) {
+	t := l.tally
+	i := t.roster.Index(r.Signer())
+	switch {
+	case i < 0 || r.Doc().Roster != t.id:
+	case t.receipts[i].IsZero():
+		t.receipts[i] = r
+	case t.receipts[i].Digest() != r.Digest():
+		l.equivocated(by, t.receipts[i].Envelope(), r.Envelope())
+	}
+}
+
+// vote counts the first vote of member i.
+func (l *Leader) vote(i int, msg VoteMessage) {
+	t, v := l.tally, msg.Vote
+	d := v.Doc()
+	if v.Signer() != t.roster.Members[i].Peer || d.UID != t.roster.Members[i].UID ||
+		d.Epoch != t.roster.Epoch || d.Attempt != t.roster.Attempt || t.set.Set.IsZero() {
+		return
+	}
+	if known := t.votes[i]; !known.IsZero() {
+		if known.Digest() != v.Digest() {
+			l.equivocated(i, known.Envelope(), v.Envelope())
+		}
+		return
+	}
+	t.votes[i] = v
+	l.attached(i, msg.Receipts)
+	for _, b := range d.Blames {
+		if !b.Kind.Provable() { // what is provable comes as evidence
+			t.accuse(i, b)
+		}
+	}
+	if !d.OK && !d.Reduced {
+		t.doom(l.now)
+	}
+}
+
+// attached compares the receipts that a voter saw with those known here.
+func (l *Leader) attached(by int, receipts []signed.Envelope) {
+	t := l.tally
+	for _, e := range receipts {
+		if t.knows(e) {
+			continue
+		}
+		if r, err := commit.Open[commit.Receipt](e); err == nil {
+			l.receipt(by, r)
+		}
+	}
+}
+
+func (t *tally) knows(e signed.Envelope) bool {
+	for _, r := range t.receipts {
+		if bytes.Equal(r.Envelope(), e) {
+			return true
+		}
+	}
+	return false
+}
+
+// complaint hears member i against another: the word of one stands against that
+// of the other.
+func (l *Leader) complaint(i int, msg ComplaintMessage) {
+	t := l.tally
+	d := msg.Complaint.Doc()
+	against := t.roster.IndexUID(d.Blame.UID)
+	if msg.Complaint.Signer() != t.roster.Members[i].Peer || d.UID != t.roster.Members[i].UID || against < 0 {
+		return
+	}
+	for _, c := range t.complaints { // one of each about each
+		if c.Signer() == msg.Complaint.Signer() && c.Doc().Blame.UID == d.Blame.UID {
+			return
+		}
+	}
+	t.complaints = append(t.complaints, msg.Complaint)
+	t.accuse(i, d.Blame)
+}
+
+// evidence counts by itself, whichever member brings it.
+func (l *Leader) evidence(by int, e commit.Evidence) {
+	t := l.tally
+	if t.judged[by]++; t.judged[by] <= maxJudged && t.convict(e) {
+		t.doom(l.now)
+	}
+}
+
+// observed hears observers: what they can prove, and what the one on this node
+// has seen.
+func (l *Leader) observed(from signed.PeerID, msg Message) {
+	if !l.tally.roster.Observes(from) {
+		return
+	}
+	switch msg := msg.(type) {
+	case EvidenceMessage:
+		if l.tally.convict(msg.Evidence) {
+			l.tally.doom(l.now)
+		}
+	case WitnessMessage:
+		if from == l.self {
+			l.tally.witness = msg
+		}
+	}
+}

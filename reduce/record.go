@@ -1,0 +1,68 @@
+package reduce
+
+import (
+	"lockstep/internal/fault"
+	"lockstep/internal/signed"
+	"lockstep/reduce/commit"
+)
+
+// RecordKind says what a journal record holds.
+type RecordKind uint8
+
+// The records. A member keeps votes and certificates, a leader rosters, sets
+// and certificates.
+const (
+	RecordVote        RecordKind = 1 // the voter's own vote, before it is sent
+	RecordCertificate RecordKind = 2 // a decision: a leader's before it is sent, a member's before it is applied
+	RecordRoster      RecordKind = 3 // the leader's roster and its claims, before it is sent
+	RecordSet         RecordKind = 4 // the leader's set and its commitments, before it is sent
+)
+
+// Record is one entry of a machine's journal: canonical CBOR of a list of
+// signed envelopes, the kind's own document first.
+type Record struct {
+	Kind      RecordKind        `cbor:"1,keyasint"`
+	Envelopes []signed.Envelope `cbor:"2,keyasint"`
+}
+
+// Encode returns the record's bytes.
+func (r Record) Encode() []byte {
+	b, err := signed.Marshal(r)
+	if err != nil {
+		panic("reduce: " + err.Error()) // plain structs always encode
+	}
+	return b
+}
+
+// ParseRecord reads what Encode wrote. Errors are fault.Damaged.
+func ParseRecord(b []byte) (Record, error) {
+	var r Record
+	if err := signed.Unmarshal(b, &r); err != nil {
+		return Record{}, err
+	}
+	if r.Kind < RecordVote || r.Kind > RecordSet || len(r.Envelopes) == 0 || len(r.Envelopes) > 1+commit.MaxMembers {
+		return Record{}, fault.Errorf(fault.Damaged, "journal: record of kind %d with %d documents", r.Kind, len(r.Envelopes))
+	}
+	return r, nil
+}
+
+// record collects envelopes: the document itself, then what stands beside it.
+func record[T, U commit.Document](kind RecordKind, doc commit.Signed[T], beside []commit.Signed[U]) Record {
+	out := Record{Kind: kind, Envelopes: []signed.Envelope{doc.Envelope()}}
+	for _, b := range beside {
+		out.Envelopes = append(out.Envelopes, b.Envelope())
+	}
+	return out
+}
+
+// openAll opens envelopes of one kind.
+func openAll[T commit.Document](envelopes []signed.Envelope) ([]commit.Signed[T], error) {
+	out := make([]commit.Signed[T], len(envelopes))
+	for i, e := range envelopes {
+		var err error
+		if out[i], err = commit.Open[T](e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

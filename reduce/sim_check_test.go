@@ -1,0 +1,462 @@
+package reduce
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
+	"lockstep/reduce/commit"
+)
+
+// checker holds the invariants. Numbers in its messages are those of the list
+// in doc.go.
+type checker struct {
+	w   *world
+	err error
+
+	rosters   []commit.Signed[commit.Roster]
+	decisions []commit.Decision
+	votes     []commit.Signed[commit.Vote]
+	inputs    []input
+	results   []result // by epoch, of applied averages
+	states    []stateOf
+
+	certificates []commit.Certificate // verified already
+	opened       time.Duration        // of the newest roster
+	evidence     int
+	aborts       int
+}
+
+type input struct {
+	root     merkle.Digest
+	gradient []float32 // the member's own slice
+	bits     []uint32  // as it was when frozen
+}
+
+type result struct {
+	epoch   uint64
+	root    merkle.Digest
+	members []uint32
+}
+
+type stateOf struct {
+	epoch uint64
+	root  merkle.Digest
+}
+
+func newChecker(w *world) *checker { return &checker{w: w} }
+
+func (c *checker) fail(invariant int, format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf("at %v, invariant %d: %s", c.w.now, invariant, fmt.Sprintf(format, args...))
+	}
+}
+
+// must turns an unexpected error into a finding.
+func (c *checker) must(err error) bool {
+	if err != nil {
+		c.fail(0, "%v", err)
+	}
+	return err == nil
+}
+
+func (c *checker) froze(n *node, x []float32) {
+	if n.role != honest {
+		return
+	}
+	in := input{root: n.claim.Doc().Gradient, gradient: x}
+	for _, v := range x {
+		in.bits = append(in.bits, math.Float32bits(v))
+	}
+	c.inputs = append(c.inputs, in)
+}
+
+// action looks at what a machine wants done.
+func (c *checker) action(n *node, a Action) {
+	switch a := a.(type) {
+	case Send:
+		c.sent(n, a.Message)
+	case Apply:
+		c.apply(n, a)
+	case Entered:
+		if a.Phase == PhaseCommit && n.isMember() && n.role == honest {
+			c.joined(n, a)
+		}
+	case Concluded:
+		c.concluded(a)
+	case Refused:
+		if n.isMember() && n.role == honest && fault.KindOf(a.Err) != fault.Unexpected {
+			c.fail(0, "uid %d refuses: %v", n.uid, a.Err)
+		}
+	}
+}
+
+func (c *checker) sent(n *node, m Message) {
+	switch m := m.(type) {
+	case RosterMessage:
+		c.roster(m)
+	case VoteMessage:
+		if n.role == honest {
+			c.vote(n, m)
+		}
+	case DecisionMessage:
+		if n.isValidator() {
+			c.decision(m)
+		}
+	case EvidenceMessage:
+		if n.role == honest {
+			c.convicted(m.Evidence)
+		}
+	}
+}
+
+// roster: one for each attempt, parts as invariant 10 wants them.
+func (c *checker) roster(m RosterMessage) {
+	r := m.Roster.Doc()
+	for _, s := range c.rosters {
+		k := s.Doc()
+		if s.Digest() == m.Roster.Digest() {
+			return
+		}
+		if k.Epoch == r.Epoch && k.Attempt == r.Attempt {
+			c.fail(6, "two rosters for epoch %d, attempt %d", r.Epoch, r.Attempt)
+		}
+	}
+	owned := make([]int, r.Shape().Chunks())
+	for _, p := range r.Members {
+		for k := range p.Part.Count {
+			owned[p.Part.First+k]++
+		}
+	}
+	for chunk, owners := range owned {
+		if owners != 1 {
+			c.fail(10, "chunk %d has %d owners", chunk, owners)
+		}
+	}
+	c.rosters = append(c.rosters, m.Roster)
+	c.opened = c.w.now
+}
+
+func (c *checker) rosterOf(id merkle.Digest) (commit.Roster, bool) {
+	for _, r := range c.rosters {
+		if r.Digest() == id {
+			return r.Doc(), true
+		}
+	}
+	return commit.Roster{}, false
+}
+
+// vote: honest members vote once for each roster, and only for the right sum.
+func (c *checker) vote(n *node, m VoteMessage) {
+	v := m.Vote.Doc()
+	for _, k := range c.votes {
+		if k.Signer() != m.Vote.Signer() || k.Doc().Roster != v.Roster {
+			continue
+		}
+		if k.Digest() != m.Vote.Digest() {
+			c.fail(7, "uid %d votes twice on one roster", n.uid)
+		}
+		return
+	}
+	c.votes = append(c.votes, m.Vote)
+	if r, ok := c.rosterOf(v.Roster); ok && v.OK {
+		c.rightSum(r, v.Result)
+	}
+}
+
+// rightSum compares a root with the naive sum over the roster's members, unless
+// one of them sums wrongly on purpose.
+func (c *checker) rightSum(r commit.Roster, root merkle.Digest) {
+	for _, m := range r.Members {
+		if r := c.w.plan.roles[m.UID]; r == wrongSum || r == twoReceipts {
+			return
+		}
+	}
+	if merkle.Root(r.Shape().Digests(merkle.KindAverage, c.oracle(r))) != root {
+		c.fail(2, "the root of epoch %d, attempt %d is not that of the sum over its members", r.Epoch, r.Attempt)
+	}
+}
+
+// oracle is the second, naive reducer.
+func (c *checker) oracle(r commit.Roster) []float32 {
+	out := make([]float32, r.Elements)
+	for i := range out {
+		var sum float64
+		var tokens uint64
+		for _, m := range r.Members {
+			sum += float64(c.w.nodes[m.UID].work(r.Epoch, r.Base).gradient[i])
+			tokens += m.Tokens
+		}
+		out[i] = float32(sum / float64(tokens))
+	}
+	return out
+}
+
+// decision: one for each attempt, one COMMIT for each epoch, and a COMMIT rests
+// on votes.
+func (c *checker) decision(m DecisionMessage) {
+	certified, err := c.w.validator().cfg.Validators.Certify(m.Signatures)
+	if !c.must(err) {
+		return
+	}
+	d := certified.Decision()
+	for _, k := range c.decisions {
+		if k.Epoch != d.Epoch {
+			continue
+		}
+		if k.Attempt == d.Attempt {
+			if k.Roster != d.Roster || k.Verdict != d.Verdict || k.Result != d.Result {
+				c.fail(6, "two decisions for epoch %d, attempt %d", d.Epoch, d.Attempt)
+			}
+			return
+		}
+		if k.Verdict == commit.Commit && d.Verdict == commit.Commit {
+			c.fail(6, "two COMMITs for epoch %d", d.Epoch)
+		}
+	}
+	c.decisions = append(c.decisions, d)
+	r, ok := c.rosterOf(d.Roster)
+	if !ok {
+		c.fail(8, "a decision without its roster")
+		return
+	}
+	if d.Verdict == commit.Commit {
+		c.enoughVotes(r, d)
+	} else {
+		c.aborts++
+	}
+	for _, e := range d.Excluded {
+		if e.Kind.Provable() && c.w.plan.roles[e.UID] == honest {
+			c.fail(12, "uid %d is honest and was convicted of %s", e.UID, e.Kind)
+		}
+	}
+}
+
+// enoughVotes counts the honest votes that were really sent; liars may vote as
+// they like.
+func (c *checker) enoughVotes(r commit.Roster, d commit.Decision) {
+	votes := 0
+	for _, m := range r.Members {
+		if c.w.plan.roles[m.UID] != honest {
+			votes++
+		}
+	}
+	for _, v := range c.votes {
+		if v.Doc().Roster == d.Roster && v.Doc().OK && v.Doc().Result == d.Result {
+			votes++
+		}
+	}
+	if 3*votes <= 2*len(r.Members) {
+		c.fail(8, "COMMIT of epoch %d on %d of %d votes", d.Epoch, votes, len(r.Members))
+	}
+}
+
+// apply: only a certified average, whole, finite and the same everywhere.
+func (c *checker) apply(n *node, a Apply) {
+	d := a.Certified.Decision()
+	if n.role != honest {
+		return
+	}
+	if a.Certified.IsZero() || d.Verdict != commit.Commit || !c.valid(n, a.Certified.Certificate()) {
+		c.fail(8, "node %d applies without a certificate", n.uid)
+		return
+	}
+	if d.Epoch != n.disk.epoch+1 {
+		c.fail(7, "node %d applies epoch %d on epoch %d", n.uid, d.Epoch, n.disk.epoch)
+	}
+	leaves := n.cfg.Shape.Digests(merkle.KindAverage, a.Average)
+	if merkle.Root(leaves) != d.Result || !slices.Equal(leaves, a.Leaves) {
+		c.fail(4, "node %d applies bytes that are not the certified ones", n.uid)
+	}
+	for i, v := range a.Average {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			c.fail(14, "node %d applies %v at %d", n.uid, v, i)
+		}
+	}
+}
+
+// valid verifies a certificate from its bytes, once.
+func (c *checker) valid(n *node, cert commit.Certificate) bool {
+	for _, known := range c.certificates {
+		if bytes.Equal(known.Signatures[0], cert.Signatures[0]) {
+			return true
+		}
+	}
+	_, err := n.cfg.Validators.Decision(cert)
+	c.certificates = append(c.certificates, cert)
+	return err == nil
+}
+
+// applied: any two nodes that apply an epoch apply the same root.
+func (c *checker) applied(n *node, d commit.Decision) {
+	for _, r := range c.results {
+		if r.epoch == d.Epoch {
+			if r.root != d.Result || !slices.Equal(r.members, d.Members) {
+				c.fail(1, "node %d applies %s in epoch %d, others %s", n.uid, d.Result.Short(), d.Epoch, r.root.Short())
+			}
+			return
+		}
+	}
+	c.results = append(c.results, result{d.Epoch, d.Result, d.Members})
+	if r, ok := c.rosterOf(d.Roster); ok {
+		c.rightSum(r, d.Result)
+		if d.Tokens != r.Tokens() {
+			c.fail(9, "epoch %d is divided by %d, the commitments say %d", d.Epoch, d.Tokens, r.Tokens())
+		}
+	}
+}
+
+// state: epochs never go back and name one state.
+func (c *checker) state(n *node) {
+	for _, s := range c.states {
+		if s.epoch == n.disk.epoch {
+			if s.root != n.disk.root {
+				c.fail(1, "node %d has another state at epoch %d", n.uid, s.epoch)
+			}
+			return
+		}
+	}
+	c.states = append(c.states, stateOf{n.disk.epoch, n.disk.root})
+}
+
+// joined: a member never goes back to an earlier attempt, nor joins one whose
+// end it was told.
+func (c *checker) joined(n *node, a Entered) {
+	for _, d := range c.decisions {
+		if d.Epoch == a.Epoch && d.Attempt == a.Attempt && n.heard(d) {
+			c.fail(7, "uid %d joins epoch %d, attempt %d after its decision", n.uid, a.Epoch, a.Attempt)
+		}
+	}
+	if n.joined.before(slot{a.Epoch, a.Attempt}) {
+		n.joined = slot{a.Epoch, a.Attempt}
+	} else if n.joinedLife == n.life {
+		c.fail(7, "uid %d goes from attempt %v back to %d of epoch %d", n.uid, n.joined, a.Attempt, a.Epoch)
+	}
+	n.joinedLife = n.life
+}
+
+// concluded: retries shrink, evidence convicts liars only, wrong sums are found
+// by an audit.
+func (c *checker) concluded(a Concluded) {
+	d := a.Certified.Decision()
+	for _, e := range a.Evidence {
+		c.convicted(e)
+	}
+	if d.Verdict == commit.Abort && a.Retry && len(d.Excluded) == 0 {
+		c.fail(18, "epoch %d is tried again without excluding anybody", d.Epoch)
+	}
+	if d.Verdict == commit.Commit {
+		c.audit(a)
+	}
+	if took := c.w.now - max(c.opened, c.w.validator().awake); took > c.w.plan.deadline+c.w.plan.deadline/10 {
+		c.fail(16, "attempt %d of epoch %d took %v", d.Attempt, d.Epoch, took)
+	}
+}
+
+func (c *checker) convicted(e commit.Evidence) {
+	again, err := commit.ParseEvidence(e.Encode())
+	if !c.must(err) {
+		return
+	}
+	f, err := commit.Judge(again)
+	if err != nil {
+		c.fail(12, "evidence of %s does not convict: %v", e.Kind, err)
+		return
+	}
+	n := c.w.nodeOf(f.Accused)
+	if n == nil || n.role == honest {
+		c.fail(12, "an honest peer is convicted: %s", f.Text)
+	}
+	c.evidence++
+}
+
+// audit redoes leaves of the average from the members' own gradients: it must
+// convict exactly the owners whose sum is wrong.
+func (c *checker) audit(a Concluded) {
+	r := a.Roster.Doc()
+	shape := r.Shape()
+	right := shape.Digests(merkle.KindAverage, c.oracle(r))
+	for _, rc := range a.Receipts {
+		i := r.Index(rc.Signer())
+		member, ok := c.w.nodes[r.Members[i].UID].machines[0].(*Member)
+		if !ok || member.round == nil || member.round.id != a.Roster.Digest() {
+			continue
+		}
+		lo, hi := shape.PartLeafSpan(r.Members[i].Part)
+		leaves := member.round.member.receipt.Leaves
+		if len(leaves) != hi-lo || merkle.Root(leaves) != rc.Doc().Result {
+			continue // a liar's machine; its receipt is another one
+		}
+		sample := -1 // an honest leaf, now and then
+		if c.w.rng.IntN(4) == 0 {
+			sample = lo + c.w.rng.IntN(hi-lo)
+		}
+		for leaf := lo; leaf < hi; leaf++ {
+			wrong := right[leaf] != leaves[leaf-lo]
+			if !wrong && leaf != sample {
+				continue
+			}
+			e := c.auditLeaf(a, rc, leaf, leaves, lo)
+			_, err := commit.Judge(e)
+			if wrong != (err == nil) {
+				c.fail(13, "audit of leaf %d of uid %d: wrong %v, verdict %v", leaf, r.Members[i].UID, wrong, err)
+			}
+			if err == nil {
+				c.convicted(e)
+			}
+		}
+	}
+}
+
+func (c *checker) auditLeaf(a Concluded, rc commit.Signed[commit.Receipt], leaf int, leaves []merkle.Digest, lo int) commit.Evidence {
+	r := a.Roster.Doc()
+	e := commit.Evidence{
+		Kind: commit.WrongSum, Roster: a.Roster.Envelope(), First: rc.Envelope(),
+		Leaf: uint32(leaf), LeafDigest: leaves[leaf-lo], Path: merkle.Prove(leaves, leaf-lo),
+	}
+	from, to := r.Shape().LeafSpan(leaf)
+	for _, m := range r.Members {
+		d := c.w.nodes[m.UID].work(r.Epoch, r.Base)
+		b := make([]byte, 4*(to-from))
+		commit.Encode(b, d.gradient[from:to])
+		e.Inputs = append(e.Inputs, b)
+		e.Paths = append(e.Paths, merkle.Prove(d.leaves, leaf))
+	}
+	return e
+}
+
+// always holds after every event: inputs are untouched, memory is bounded.
+func (c *checker) always() {
+	if c.w.events%8 == 0 {
+		for _, in := range c.inputs {
+			for i, v := range in.gradient {
+				if math.Float32bits(v) != in.bits[i] {
+					c.fail(5, "a frozen gradient changed at %d", i)
+				}
+			}
+		}
+	}
+	for _, n := range c.w.nodes[:c.w.plan.members] {
+		m, ok := n.machines[0].(*Member)
+		if !ok {
+			continue
+		}
+		held := len(m.slots)
+		if m.round != nil && m.round.member != nil {
+			for _, window := range m.round.member.held {
+				for _, buf := range window {
+					if buf != nil {
+						held++
+					}
+				}
+			}
+		}
+		if limit := (c.w.plan.members - 1) * c.w.plan.window; held > limit {
+			c.fail(15, "uid %d holds %d chunk buffers; %d are allowed", n.uid, held, limit)
+		}
+	}
+}
