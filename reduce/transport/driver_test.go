@@ -1,0 +1,464 @@
+package transport
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"flag"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
+	"lockstep/internal/signed"
+	"lockstep/reduce"
+	"lockstep/reduce/commit"
+)
+
+var largeElements = flag.Int("reduce.large", 1<<22, "elements of the vector in TestRoundOfLargeVectors")
+
+// testNode does around a driver what package swarm does, with states that are
+// only digests.
+type testNode struct {
+	t        testing.TB
+	key      ed25519.PrivateKey
+	id       signed.PeerID
+	uid      int // -1: the validator
+	dir      string
+	shape    commit.Shape
+	leader   signed.PeerID
+	throttle int
+
+	network  *pipes    // nil: TLS over TCP
+	endpoint Transport // with the node's address
+	address  string
+	driver   *Driver
+	averages *Averages
+
+	mu      sync.Mutex
+	epoch   uint64
+	root    merkle.Digest
+	results map[uint64]merkle.Digest
+	phase   func(reduce.Phase) // called on Entered
+	failed  func(error)        // called when the driver fails; nil: that fails the test
+	reopen  chan struct{}
+	wake    chan struct{}
+}
+
+func newTestNode(t testing.TB, b byte, uid int, shape commit.Shape, leader signed.PeerID, network *pipes) *testNode {
+	n := &testNode{
+		t: t, network: network, key: testKey(b), id: testID(b), uid: uid, dir: t.TempDir(), shape: shape, leader: leader,
+		root: sha256.Sum256([]byte("state 0")), results: map[uint64]merkle.Digest{},
+		reopen: make(chan struct{}, 16), wake: make(chan struct{}, 64),
+	}
+	n.start()
+	t.Cleanup(n.stop)
+	return n
+}
+
+func (n *testNode) start() {
+	n.t.Helper()
+	var err error
+	if n.network != nil {
+		n.endpoint = n.network.join(n.id)
+		n.address = "pipe"
+	} else {
+		e, err := Listen("127.0.0.1:0", n.key, Options{})
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		n.endpoint, n.address = e, e.Addr().String()
+	}
+	if n.averages, err = OpenAverages(filepath.Join(n.dir, "averages"), n.shape); err != nil {
+		n.t.Fatal(err)
+	}
+	cfg := reduce.Config{Key: n.key, Validators: commit.Solo(n.leader), Shape: n.shape, Epoch: n.epoch, Root: n.root}
+	var plans []Plan
+	if n.uid >= 0 {
+		plans = []Plan{{Journal: filepath.Join(n.dir, "member"), Build: func(j []reduce.Record) (reduce.Machine, error) {
+			return reduce.NewMember(reduce.MemberConfig{Config: cfg, UID: uint32(n.uid)}, j)
+		}}}
+	} else {
+		plans = []Plan{
+			{Journal: filepath.Join(n.dir, "leader"), Build: func(j []reduce.Record) (reduce.Machine, error) {
+				return reduce.NewLeader(reduce.LeaderConfig{Config: cfg, MinGroup: 2, Deadline: 30 * time.Second, Backoff: time.Second}, j)
+			}},
+			{Build: func([]reduce.Record) (reduce.Machine, error) { return reduce.NewObserver(cfg) }},
+		}
+	}
+	n.driver, err = Start(DriverConfig{
+		Transport: n.endpoint, Self: n.id, Shape: n.shape, Machines: plans, Averages: n.averages,
+		Notify: n.notify, Failed: n.fail, Throttle: n.throttle,
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *testNode) stop() {
+	if n.driver != nil {
+		n.driver.Close()
+		n.endpoint.Close()
+		n.driver = nil
+	}
+}
+
+func (n *testNode) fail(err error) {
+	if n.failed != nil {
+		n.failed(err)
+		return
+	}
+	n.t.Errorf("node %d: %v", n.uid, err)
+}
+
+func (n *testNode) notify(a reduce.Action) {
+	switch a := a.(type) {
+	case reduce.Apply:
+		d := a.Certified.Decision()
+		n.mu.Lock()
+		n.epoch, n.root = d.Epoch, sha256.Sum256(append(n.root[:], d.Result[:]...))
+		n.results[d.Epoch] = d.Result
+		n.mu.Unlock()
+		n.driver.Post(reduce.Applied{Epoch: n.epoch, Root: n.root})
+		n.wake <- struct{}{}
+	case reduce.Refused:
+		n.t.Errorf("node %d: refused: %v", n.uid, a.Err)
+	case reduce.Entered:
+		if n.phase != nil {
+			n.phase(a.Phase)
+		}
+	}
+}
+
+// freeze hands in a gradient and returns the claim.
+func (n *testNode) freeze() reduce.Candidate {
+	x := make([]float32, n.shape.Elements)
+	for i := range x {
+		x[i] = float32(math.Ldexp(float64(i%97+n.uid)-40, (i*7+n.uid*13)%40-20))
+	}
+	leaves := n.shape.Digests(merkle.KindGradient, x)
+	claim := commit.Seal(commit.Claim{
+		Epoch: n.epoch + 1, UID: uint32(n.uid), Base: n.root, Tokens: uint64(100 + n.uid),
+		Gradient: merkle.Root(leaves), Elements: uint64(len(x)),
+	}, n.key)
+	n.driver.Post(reduce.Freeze{Claim: claim, Gradient: x, Leaves: leaves})
+	return reduce.Candidate{Claim: claim, Address: n.address}
+}
+
+// oracle averages the gradients of members the naive way.
+func oracle(shape commit.Shape, members []*testNode) merkle.Digest {
+	x := make([]float32, shape.Elements)
+	tokens := 0.0
+	for _, m := range members {
+		tokens += float64(100 + m.uid)
+	}
+	for i := range x {
+		sum := 0.0
+		for _, m := range members {
+			sum += float64(float32(math.Ldexp(float64(i%97+m.uid)-40, (i*7+m.uid*13)%40-20)))
+		}
+		x[i] = float32(sum / tokens)
+	}
+	return merkle.Root(shape.Digests(merkle.KindAverage, x))
+}
+
+// testNetwork is a validator and members 0 to n-1.
+func testNetwork(t testing.TB, members int, shape commit.Shape, network *pipes) (*testNode, []*testNode) {
+	v := newTestNode(t, 100, -1, shape, testID(100), network)
+	var nodes []*testNode
+	for i := range members {
+		m := newTestNode(t, byte(i+1), i, shape, v.id, network)
+		m.driver.Want([]reduce.Peer{{ID: v.id, Address: v.address}})
+		nodes = append(nodes, m)
+	}
+	return v, nodes
+}
+
+// open starts an epoch with the members that are up.
+func (v *testNode) open(members []*testNode) { v.driver.Post(v.proposal(members)) }
+
+// proposal freezes the members' gradients and names them to the leader.
+func (v *testNode) proposal(members []*testNode) reduce.Open {
+	e := reduce.Open{Epoch: v.epoch + 1, Base: v.root, Observers: []commit.Observer{{Peer: v.id, Address: v.address}}}
+	for _, m := range members {
+		e.Candidates = append(e.Candidates, m.freeze())
+	}
+	return e
+}
+
+// await waits until the nodes have applied an epoch and compares their results.
+func await(t *testing.T, epoch uint64, want merkle.Digest, nodes ...*testNode) {
+	t.Helper()
+	deadline := time.After(60 * time.Second)
+	for _, n := range nodes {
+		for {
+			n.mu.Lock()
+			got, done := n.results[epoch]
+			n.mu.Unlock()
+			if done {
+				if got != want {
+					t.Errorf("node %d applied %s, the oracle says %s", n.uid, got.Short(), want.Short())
+				}
+				break
+			}
+			select {
+			case <-n.wake:
+			case <-time.After(20 * time.Millisecond):
+			case <-deadline:
+				t.Fatalf("node %d has not applied epoch %d", n.uid, epoch)
+			}
+		}
+	}
+}
+
+func TestRoundOverTLS(t *testing.T) {
+	t.Parallel()
+	shape := commit.StandardShape(2*merkle.ChunkElements + 777)
+	v, members := testNetwork(t, 4, shape, nil)
+	for epoch := uint64(1); epoch <= 2; epoch++ {
+		v.open(members)
+		await(t, epoch, oracle(shape, members), append(members, v)...)
+	}
+	leaves, ok := v.averages.Leaves(2)
+	if !ok || merkle.Root(leaves) != v.results[2] {
+		t.Error("the validator does not keep the average")
+	}
+	if x, ok := members[0].averages.Load(2, v.results[2]); !ok || len(x) != shape.Elements {
+		t.Error("a member cannot load the average it applied")
+	}
+}
+
+// TestRoundOfLargeVectors moves 16 MiB a member, many windows of chunks, or as
+// many elements as -reduce.large says.
+func TestRoundOfLargeVectors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	t.Parallel()
+	shape := commit.StandardShape(*largeElements)
+	v, members := testNetwork(t, 3, shape, nil)
+	v.open(members)
+	await(t, 1, oracle(shape, members), append(members, v)...)
+}
+
+// TestRoundOverPipes runs the same drivers over another Transport.
+func TestRoundOverPipes(t *testing.T) {
+	t.Parallel()
+	shape := commit.StandardShape(merkle.ChunkElements + 1)
+	v, members := testNetwork(t, 3, shape, newPipes())
+	v.open(members)
+	await(t, 1, oracle(shape, members), append(members, v)...)
+}
+
+// TestNodesLeaveNothingBehind: goroutines end with their drivers.
+func TestNodesLeaveNothingBehind(t *testing.T) {
+	before := runtime.NumGoroutine()
+	shape := commit.StandardShape(3)
+	v, members := testNetwork(t, 3, shape, nil)
+	v.open(members)
+	await(t, 1, oracle(shape, members), append(members, v)...)
+	for _, n := range append(members, v) {
+		n.stop()
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > before {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines before, %d after", before, runtime.NumGoroutine())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestFullDiskSilencesTheNode: a member that cannot remember its vote must not
+// send it, and says why it stops; the others go on without it.
+func TestFullDiskSilencesTheNode(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no /dev/full here")
+	}
+	t.Parallel()
+	shape := commit.StandardShape(100)
+	v, members := testNetwork(t, 3, shape, nil)
+	failed := make(chan error, 1)
+	broken := members[2]
+	broken.failed = func(err error) { failed <- err }
+	broken.driver.machines[0].journal.file = full
+	v.open(members)
+	select {
+	case err := <-failed:
+		if fault.KindOf(err) != fault.Environment {
+			t.Errorf("a full disk gives %v", err)
+		}
+		broken.stop() // as the process would
+	case <-time.After(30 * time.Second):
+		t.Fatal("the driver did not notice")
+	}
+	await(t, 1, oracle(shape, members[:2]), members[0], members[1], v)
+}
+
+// TestGarbageDropsThePeer: a peer that is no protocol's peer loses its
+// connection; the round goes on.
+func TestGarbageDropsThePeer(t *testing.T) {
+	t.Parallel()
+	shape := commit.StandardShape(1000)
+	v, members := testNetwork(t, 2, shape, nil)
+	vandal := listen(t, 200, Options{})
+	for _, garbage := range [][]byte{bytes.Repeat([]byte("GET / HTTP/1.1\r\n"), 99), make([]byte, 1<<20)} {
+		c, err := vandal.Dial(testContext(t), members[0].id, members[0].address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(garbage)
+		c.Flush()
+		if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+			t.Error("garbage is answered")
+		}
+	}
+	v.open(members)
+	await(t, 1, oracle(shape, members), append(members, v)...)
+}
+
+// TestMemberDiesInEachPhase closes one member when it enters a phase: the
+// others commit the epoch without it, or with it if its vote was in.
+func TestMemberDiesInEachPhase(t *testing.T) {
+	for _, phase := range []reduce.Phase{reduce.PhaseCommit, reduce.PhaseOpen, reduce.PhaseVoted} {
+		t.Run(phase.String(), func(t *testing.T) {
+			if testing.Short() && phase != reduce.PhaseOpen {
+				t.Skip("long")
+			}
+			t.Parallel()
+			shape := commit.StandardShape(2 * merkle.ChunkElements)
+			v, members := testNetwork(t, 3, shape, nil)
+			dies := members[1]
+			var once sync.Once
+			dies.phase = func(p reduce.Phase) {
+				if p == phase {
+					once.Do(func() { go dies.stop() })
+				}
+			}
+			v.open(members)
+			survivors := []*testNode{members[0], members[2]}
+			deadline := time.After(60 * time.Second)
+			for _, n := range []*testNode{members[0], members[2], v} {
+				select {
+				case <-n.wake:
+				case <-deadline:
+					t.Fatalf("node %d did not get over the death in phase %v", n.uid, phase)
+				}
+			}
+			v.mu.Lock()
+			got := v.results[1]
+			v.mu.Unlock()
+			if got != oracle(shape, survivors) && got != oracle(shape, members) {
+				t.Error("the result is neither group's average")
+			}
+			await(t, 1, got, survivors...)
+		})
+	}
+}
+
+func TestValidatorComesBack(t *testing.T) {
+	t.Parallel()
+	shape := commit.StandardShape(merkle.ChunkElements)
+	v, members := testNetwork(t, 3, shape, nil)
+	voted := make(chan struct{}, 8)
+	for _, m := range members {
+		m.phase = func(p reduce.Phase) {
+			if p == reduce.PhaseVoted {
+				voted <- struct{}{}
+			}
+		}
+	}
+	v.open(members)
+	<-voted
+	v.stop() // with or without the decision in its journal
+	v.start()
+	for _, m := range members {
+		m.driver.Want([]reduce.Peer{{ID: v.id, Address: v.address}})
+	}
+	await(t, 1, oracle(shape, members), members...)
+}
+
+func TestThrottleBoundsTheRate(t *testing.T) {
+	a, b := listen(t, 1, Options{}), listen(t, 2, Options{})
+	ctx := testContext(t)
+	out, err := a.Dial(ctx, b.ID(), b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := b.Accept(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			if _, err := in.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
+	c := newConn(out, true, commit.StandardShape(1), 1<<20)
+	defer c.stop()
+	start := time.Now()
+	if _, err := c.sink().Write(make([]byte, 1<<19)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took < 300*time.Millisecond {
+		t.Errorf("half a second's worth of bytes went out in %v", took)
+	}
+}
+
+func TestAveragesAreKeptAndChecked(t *testing.T) {
+	shape := commit.StandardShape(merkle.LeafElements + 5)
+	dir := t.TempDir()
+	a, err := OpenAverages(dir, shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(epoch uint64, v float32) merkle.Digest {
+		x := make([]float32, shape.Elements)
+		for i := range x {
+			x[i] = v
+		}
+		leaves := shape.Digests(merkle.KindAverage, x)
+		s := reduce.Save{Epoch: epoch, Root: merkle.Root(leaves), Average: x, Leaves: leaves}
+		for i := range 2 {
+			if err := a.Put(s, i == 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s.Root
+	}
+	save(1, 1)
+	two := save(2, 2)
+	three := save(3, 3)
+	if a, err = OpenAverages(dir, shape); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := a.Leaves(1); ok {
+		t.Error("epoch 1 is still kept")
+	}
+	if _, ok := a.Load(3, two); ok {
+		t.Error("an average loads under another root")
+	}
+	x, ok := a.Load(2, two)
+	if !ok || x[0] != 2 {
+		t.Errorf("epoch 2 does not load: %v", ok)
+	}
+	leaves, _ := a.Leaves(3)
+	b, ok := a.Chunk(3, 0)
+	if got := shape.ChunkDigests(merkle.KindAverage, 0, b); !ok || merkle.FirstDifference(got, leaves) >= 0 || merkle.Root(leaves) != three {
+		t.Error("the chunk of epoch 3 does not fit its leaves")
+	}
+	if _, ok := a.Chunk(3, 1); ok {
+		t.Error("a chunk that is not there")
+	}
+}

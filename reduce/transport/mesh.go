@@ -1,0 +1,234 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"lockstep/internal/signed"
+	"lockstep/reduce"
+	"lockstep/reduce/commit"
+)
+
+// Pauses between attempts to connect.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 2 * time.Second
+	// otherWay is how long the higher peer ID waits for the lower one to dial
+	// before it tries by itself.
+	otherWay = time.Second
+)
+
+// mesh keeps one bulk connection to each wanted peer and takes those that
+// others open. The lower peer ID dials; the higher one helps out where the
+// lower cannot reach it. If both succeed, the lower one's connection stays.
+type mesh struct {
+	self      signed.PeerID
+	transport Transport
+	shape     commit.Shape
+	throttle  int
+	post      func(queued)
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[signed.PeerID]*conn
+	wanted map[signed.PeerID]*wish
+}
+
+// wish is a peer that a connection is kept to.
+type wish struct {
+	address string
+	named   time.Time     // when a machine last asked for it
+	always  bool          // the caller asked for it
+	lost    chan struct{} // has a token when the connection went away
+}
+
+// queued is an event on its way to the machines, and the connection it came by.
+type queued struct {
+	event   reduce.Event
+	from    *conn  // of an Arrival
+	payload []byte // the memory that an Arrival views
+}
+
+func newMesh(self signed.PeerID, t Transport, shape commit.Shape, throttle int, post func(queued)) *mesh {
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &mesh{
+		self: self, transport: t, shape: shape, throttle: throttle, post: post, ctx: ctx, cancel: cancel,
+		conns: map[signed.PeerID]*conn{}, wanted: map[signed.PeerID]*wish{},
+	}
+	m.workers.Go(m.accept)
+	return m
+}
+
+// accept takes connections that others open.
+func (m *mesh) accept() {
+	for {
+		c, err := m.transport.Accept(m.ctx)
+		if err != nil {
+			return // closed
+		}
+		m.attach(newConn(c, m.lower(c.Peer()), m.shape, m.throttle))
+	}
+}
+
+// lower reports whether p is the one of the two of us that dials.
+func (m *mesh) lower(p signed.PeerID) bool { return bytes.Compare(p[:], m.self[:]) < 0 }
+
+// want asks for connections; peers that are wanted already get their newest
+// address.
+func (m *mesh) want(peers []reduce.Peer, always bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range peers {
+		if p.ID == m.self || m.closed {
+			continue
+		}
+		w := m.wanted[p.ID]
+		if w == nil {
+			w = &wish{lost: make(chan struct{}, 1)}
+			m.wanted[p.ID] = w
+			m.workers.Go(func() { m.keep(p.ID, w) })
+		}
+		w.named, w.always = time.Now(), w.always || always
+		if p.Address != "" {
+			w.address = p.Address
+		}
+	}
+}
+
+// keep dials a wanted peer whenever there is no connection to it, until no
+// machine has asked for it in a long time, unless the caller did.
+func (m *mesh) keep(p signed.PeerID, w *wish) {
+	pause := firstPause
+	if m.lower(p) && !m.wait(otherWay, w) {
+		return
+	}
+	for {
+		m.mu.Lock()
+		address, connected := w.address, m.conns[p] != nil
+		if !connected && !w.always && time.Since(w.named) > maxIdleness {
+			delete(m.wanted, p)
+			m.mu.Unlock()
+			return
+		}
+		m.mu.Unlock()
+		if connected {
+			pause = firstPause
+			select {
+			case <-w.lost:
+			case <-m.ctx.Done():
+				return
+			}
+			if m.lower(p) && !m.wait(otherWay, w) {
+				return
+			}
+			continue
+		}
+		if address != "" {
+			if c, err := m.transport.Dial(m.ctx, p, address); err == nil {
+				m.attach(newConn(c, !m.lower(p), m.shape, m.throttle))
+				continue
+			}
+		}
+		if !m.wait(pause, w) {
+			return
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// wait pauses; false means that the mesh is closed.
+func (m *mesh) wait(d time.Duration, w *wish) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-m.ctx.Done():
+		return false
+	}
+}
+
+// attach puts a new connection to work. The machines hear Connected, after
+// Disconnected if it takes the place of another.
+func (m *mesh) attach(c *conn) {
+	p := c.Peer()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.conns[p]
+	if m.closed || p == m.self || (old != nil && old.preferred && !c.preferred) {
+		c.stop()
+		return
+	}
+	if old != nil {
+		old.stop()
+		m.post(queued{event: reduce.Disconnected{Peer: p}})
+	}
+	m.conns[p] = c
+	m.post(queued{event: reduce.Connected{Peer: p}})
+	m.workers.Go(func() {
+		c.read(func(msg reduce.Message, payload []byte) {
+			m.post(queued{reduce.Arrival{From: p, Message: msg}, c, payload})
+		})
+		m.detach(c)
+	})
+	m.workers.Go(func() {
+		c.write()
+		m.detach(c)
+	})
+}
+
+// detach forgets a connection that has ended.
+func (m *mesh) detach(c *conn) {
+	c.stop()
+	p := c.Peer()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conns[p] != c {
+		return // replaced, or detached by its other goroutine
+	}
+	delete(m.conns, p)
+	m.post(queued{event: reduce.Disconnected{Peer: p}})
+	if w := m.wanted[p]; w != nil {
+		select {
+		case w.lost <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// send queues a message for a peer; without a connection it is lost.
+func (m *mesh) send(to signed.PeerID, f frame) {
+	m.mu.Lock()
+	c := m.conns[to]
+	m.mu.Unlock()
+	if c != nil {
+		c.send(f)
+	}
+}
+
+// drop closes the connection to a peer that broke the protocol.
+func (m *mesh) drop(p signed.PeerID) {
+	m.mu.Lock()
+	c := m.conns[p]
+	m.mu.Unlock()
+	if c != nil {
+		c.dropped.Store(true)
+		m.detach(c)
+	}
+}
+
+// close ends all connections and waits for the goroutines.
+func (m *mesh) close() {
+	m.mu.Lock()
+	m.closed = true
+	for _, c := range m.conns {
+		c.stop()
+	}
+	m.mu.Unlock()
+	m.cancel()
+	m.workers.Wait()
+}
