@@ -1,0 +1,14 @@
+// Package control is the control plane between nodes: who sits where, which
+// epoch is certified, who claims what, and the pieces of state that a node
+// catches up from. It speaks HTTP/2 on the node's one TLS port; bodies are
+// canonical CBOR, vectors are raw bytes, and people who ask for JSON get it.
+// It knows nothing of training and decides nothing: package swarm does.
+//
+// A caller is the ed25519 key of its TLS certificate, never what it says of
+// itself. Every route states who may call it, how long its body may be and how
+// large the answer is, before anything is read or allocated; every caller has a
+// budget of bytes, a limit on requests in flight, and one query at a time.
+//
+// Documents that others may want to show to third parties are signed
+// ([Registry], [Record], [State]); the rest is bound to the connection.
+package control

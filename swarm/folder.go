@@ -1,0 +1,167 @@
+package swarm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"lockstep/internal/fault"
+	"lockstep/internal/spec"
+)
+
+// Folder is a node's folder. See the package comment for what lies where.
+type Folder string
+
+// Key returns the path of the identity key.
+func (f Folder) Key() string { return filepath.Join(string(f), "identity.key") }
+
+// Run returns the path of the run spec.
+func (f Folder) Run() string { return filepath.Join(string(f), "run.json") }
+
+// States returns the folder of saved states.
+func (f Folder) States() string { return filepath.Join(string(f), "state") }
+
+// Journal returns the path of a machine's journal: "member", "observer" or
+// "leader".
+func (f Folder) Journal(machine string) string {
+	return filepath.Join(string(f), "journal", machine)
+}
+
+// Averages returns the folder of the last averages.
+func (f Folder) Averages() string { return filepath.Join(string(f), "averages") }
+
+// Records returns the folder of the signed epoch records.
+func (f Folder) Records() string { return filepath.Join(string(f), "records") }
+
+// Dockets returns the folder of a validator's dockets.
+func (f Folder) Dockets() string { return filepath.Join(string(f), "epochs") }
+
+// Ledger returns the folder of a validator's ledger.
+func (f Folder) Ledger() string { return filepath.Join(string(f), "ledger") }
+
+// maxRunFile caps run.json.
+const maxRunFile = 1 << 20
+
+// open creates the folder where it is missing, takes it for this process alone,
+// and checks that it belongs to the run: the first node to use a folder leaves
+// the run spec there, and a later one with another spec gets fault.Fingerprint.
+func (f Folder) open(run *spec.Run) (release func(), err error) {
+	if err := os.MkdirAll(string(f), 0o755); err != nil {
+		return nil, fmt.Errorf("run folder: %w", err)
+	}
+	lock, err := lockFolder(filepath.Join(string(f), "lock"))
+	if err != nil {
+		return nil, err
+	}
+	if err := f.checkRun(run); err != nil {
+		lock()
+		return nil, err
+	}
+	return lock, nil
+}
+
+func (f Folder) checkRun(run *spec.Run) error {
+	before, err := f.LoadRun()
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.saveRun(run)
+	}
+	if err != nil {
+		return err
+	}
+	if before.Fingerprint() == run.Fingerprint() {
+		return nil
+	}
+	return &DifferentRun{Where: string(f), Differences: spec.Diff(run, before)}
+}
+
+// LoadRun reads the run spec of the folder.
+func (f Folder) LoadRun() (*spec.Run, error) {
+	file, err := os.Open(f.Run())
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxRunFile {
+		return nil, fault.Errorf(fault.Damaged, "run spec %s: %d bytes; at most %d are read", f.Run(), info.Size(), maxRunFile)
+	}
+	dec := json.NewDecoder(file)
+	dec.DisallowUnknownFields()
+	run := new(spec.Run)
+	if err := dec.Decode(run); err != nil {
+		return nil, fault.Errorf(fault.Damaged, "run spec %s: %w", f.Run(), err)
+	}
+	return run, run.Validate()
+}
+
+func (f Folder) saveRun(run *spec.Run) error {
+	b, err := json.MarshalIndent(run, "", "  ")
+	if err == nil {
+		err = replaceFile(f.Run(), append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("run spec %s: %w", f.Run(), err)
+	}
+	return nil
+}
+
+// replaceFile writes a file so that after a crash it has the old content or the
+// new one.
+func replaceFile(path string, content []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	return err
+}
+
+// DifferentRun says that a folder belongs to a run with another spec.
+type DifferentRun struct {
+	Where       string
+	Differences []spec.Difference
+}
+
+func (e *DifferentRun) Error() string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s belongs to another run", e.Where)
+	for i, d := range e.Differences {
+		sep := ": "
+		if i > 0 {
+			sep = "; "
+		}
+		b.WriteString(sep + d.String())
+	}
+	b.WriteString("; use the same settings, or another folder")
+	return b.String()
+}
+
+// Fault makes it exit code 30.
+func (e *DifferentRun) Fault() fault.Kind { return fault.Fingerprint }

@@ -1,0 +1,176 @@
+package swarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lockstep/hub"
+	"lockstep/internal/fault"
+	"lockstep/internal/signed"
+	"lockstep/swarm/control"
+)
+
+// joinPatience is how long a miner waits for its validator at the start, unless
+// it is told otherwise.
+const joinPatience = 30 * time.Second
+
+// joinFirst joins the network. A validator that does not answer is given some
+// time; one that answers no is believed at once: fault.Network where the key is
+// not registered, fault.Fingerprint where the run is another.
+func (m *miner) joinFirst(ctx context.Context) (control.Joined, error) {
+	patience := m.cfg.JoinWithin
+	if patience == 0 {
+		patience = joinPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		joined, err := m.join(ctx)
+		if err == nil || control.IsRefusal(err, control.Unregistered, control.OtherRun, control.Malformed) {
+			return joined, err
+		}
+		stopped := m.pause(ctx, wait)
+		if errors.Is(stopped, errStopped) {
+			return joined, stopped
+		}
+		if stopped != nil {
+			if k := fault.KindOf(err); k == fault.Interrupted || k == fault.Unexpected {
+				err = fault.Errorf(fault.Network, "the validator does not answer within %v", patience)
+			}
+			return control.Joined{}, fmt.Errorf("join at %s: %w", m.cfg.Validator, err)
+		}
+	}
+}
+
+// join asks the validator for this miner's seat.
+func (m *miner) join(ctx context.Context) (control.Joined, error) {
+	var joined control.Joined
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	err := m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/join", control.Join{
+		Run: *m.Run, Role: control.Miner, Address: m.address, Hotkey: m.Hotkey,
+	}, &joined)
+	if err != nil {
+		return joined, err
+	}
+	r, err := m.openRegistry(joined.Registry)
+	if err != nil {
+		return joined, err
+	}
+	m.book.set(r)
+	m.emit(Joined{UID: joined.UID, Peer: m.id.Peer, Role: string(control.Miner), Address: m.address})
+	return joined, nil
+}
+
+// openRegistry checks a registry that the validator signed.
+func (m *miner) openRegistry(e signed.Envelope) (control.Registry, error) {
+	r, err := control.Open[control.Registry](e, m.cfg.Validator.Peer)
+	if err == nil && r.Fingerprint != m.fingerprint {
+		err = fault.Errorf(fault.Damaged, "a registry of run %s", r.Fingerprint.Short())
+	}
+	return r, err
+}
+
+// fetchRegistry asks for the registry as it is now.
+func (m *miner) fetchRegistry(ctx context.Context) (control.Registry, error) {
+	var w word
+	if err := m.client.Get(ctx, m.cfg.Validator.Peer, "/v1/registry", 0, &w); err != nil {
+		return control.Registry{}, err
+	}
+	return m.openRegistry(w.Signed)
+}
+
+// leave says goodbye. Whoever does not hear it will notice.
+func (m *miner) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/leave", struct{}{}, &struct{}{})
+}
+
+// watch follows the epochs that the validator certifies until ctx ends. While
+// the validator is away the network waits, and so do we.
+func (m *miner) watch(ctx context.Context) {
+	next, told := m.base, false
+	for ctx.Err() == nil {
+		var p control.Progress
+		err := m.client.Get(ctx, m.cfg.Validator.Peer, fmt.Sprintf("/v1/epoch/%d", next), poll, &p)
+		if err == nil && !p.Seated { // the validator was restarted, or had given us up
+			if _, err = m.join(ctx); err == nil {
+				m.meet()
+			}
+		}
+		if err == nil && len(p.Record) > 0 {
+			err = m.certify(p.Record)
+		}
+		if err != nil {
+			if !told && ctx.Err() == nil {
+				m.warn("the validator: %v; waiting for it", err)
+				told = true
+			}
+			_ = sleep(ctx, 300*time.Millisecond)
+			continue
+		}
+		told = false
+		m.now.set(p)
+		switch {
+		case p.Latest > next: // only the newest matters
+			next = p.Latest
+		case len(p.Record) > 0:
+			next++
+		}
+		if p.Ended {
+			close(m.ended)
+			return
+		}
+	}
+}
+
+// certify checks a record and passes it on.
+func (m *miner) certify(e signed.Envelope) error {
+	r, err := control.Open[control.Record](e, m.cfg.Validator.Peer)
+	if err == nil && r.Fingerprint != m.fingerprint {
+		err = fault.Errorf(fault.Damaged, "a record of run %s", r.Fingerprint.Short())
+	}
+	if err == nil {
+		m.certified.put(r)
+	}
+	return err
+}
+
+// pushBackoff bounds one miner's attempts at an upload; then the validator asks
+// the next one.
+var pushBackoff = hub.Backoff{Attempts: 3, First: 500 * time.Millisecond, Longest: 5 * time.Second, Sleep: hub.Sleep}
+
+// pushedWord is a miner's answer to a request to push.
+type pushedWord struct {
+	Tag     string `cbor:"1,keyasint" json:"tag"`
+	Commit  string `cbor:"2,keyasint" json:"commit"`
+	Existed bool   `cbor:"3,keyasint" json:"existed"` // somebody had pushed it before
+}
+
+// servePush publishes an epoch, from its saved state, on a validator's request.
+// It runs beside training and touches nothing of it, and goes on if the
+// validator goes away.
+func (m *miner) servePush(_ context.Context, c control.Call) (control.Reply, error) {
+	var w word
+	if err := c.Read(&w); err != nil {
+		return control.Reply{}, err
+	}
+	r, err := control.Open[control.Record](w.Signed, c.Peer)
+	if err != nil {
+		return control.Reply{}, control.Refuse(control.Malformed, "%v", err)
+	}
+	// The validator may be ahead of us by the time that a save takes.
+	m.news.waitFor(m.ctx, poll, func() bool {
+		newest, ok := m.archive.newest()
+		return ok && newest.Epoch >= r.Epoch
+	})
+	pushed, err := m.pushOne(m.ctx, r)
+	if err != nil {
+		return control.Reply{}, control.Refuse(control.Failed, "%v", err)
+	}
+	m.emit(Pushed{r.Epoch, pushed.Tag, m.uid, pushed.Commit.ID})
+	return control.Reply{Document: pushedWord{pushed.Tag, pushed.Commit.ID, pushed.Existed}}, nil
+}

@@ -1,0 +1,138 @@
+package swarm
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"lockstep/internal/merkle"
+	"lockstep/reduce"
+	"lockstep/reduce/commit"
+	"lockstep/swarm/control"
+)
+
+// result is a certified epoch on its way into the state.
+type result struct {
+	decision  commit.Decision
+	certified commit.Certified
+	average   []float32
+	leaves    []merkle.Digest   // of the average; nil after a restart
+	concluded *reduce.Concluded // the attempt that ended in the COMMIT; nil after a restart
+	record    control.Record
+	norm      float64
+	rate      float64
+	seconds   float64
+}
+
+// average waits for the decision over the open epoch, and for the average.
+func (v *validator) average(ctx context.Context) (result, error) {
+	var r result
+	for {
+		select {
+		case <-v.mail.ready:
+		case err := <-v.failed:
+			return r, err
+		case <-ctx.Done():
+			return r, ctx.Err()
+		}
+		a, ok := v.mail.take()
+		if !ok {
+			continue
+		}
+		done, err := v.attend(ctx, a, &r)
+		if err != nil || done {
+			return r, err
+		}
+	}
+}
+
+// attend handles one action of the leader or the observer. done reports that r
+// holds a certified average.
+func (v *validator) attend(ctx context.Context, a reduce.Action, r *result) (done bool, err error) {
+	epoch := v.state.Epoch + 1
+	switch a := a.(type) {
+	case reduce.Entered:
+		if a.Phase == reduce.PhaseCommit {
+			v.emit(RoundStarted{a.Epoch, a.Attempt, v.members()})
+		}
+	case reduce.Concluded:
+		return false, v.concluded(a, r)
+	case reduce.Apply:
+		if d := a.Certified.Decision(); d.Epoch == epoch {
+			r.certified, r.decision, r.average, r.leaves = a.Certified, d, a.Average, a.Leaves
+			return true, nil
+		}
+	case reduce.CatchUp:
+		if d := a.Certified.Decision(); d.Epoch == epoch {
+			r.certified, r.decision = a.Certified, d
+			r.average, err = v.regainAverage(ctx, d)
+			return err == nil, err
+		}
+	case reduce.Stalled:
+		v.stalled = true
+		v.warn("epoch %d pauses after attempt %d: %s", a.Epoch, a.Attempt, a.Reason)
+	case reduce.Reopen:
+		// After a restart a leader asks at once; by then propose has been here.
+		if a.Epoch == epoch && v.stalled {
+			v.stalled, v.excluded = false, nil
+			return false, v.propose(ctx)
+		}
+	case reduce.Refused:
+		v.warn("%v", a.Err)
+	}
+	return false, nil
+}
+
+// members are the candidates that are still in.
+func (v *validator) members() []uint32 {
+	var out []uint32
+	for _, c := range v.candidates() {
+		if uid := c.Claim.Doc().UID; !slices.Contains(v.excluded, uid) {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
+// concluded keeps how an attempt ended.
+func (v *validator) concluded(c reduce.Concluded, r *result) error {
+	d := c.Certified.Decision()
+	if d.Epoch != v.state.Epoch+1 {
+		return nil
+	}
+	if err := v.chronicle.concluded(c); err != nil {
+		return err
+	}
+	e := Attempt{Epoch: d.Epoch, Attempt: d.Attempt, Verdict: d.Verdict.String()}
+	for _, x := range d.Excluded {
+		e.Excluded = append(e.Excluded, Excluded{x.UID, x.Kind.String()})
+		v.excluded = append(v.excluded, x.UID)
+	}
+	v.emit(e)
+	for _, evidence := range c.Evidence {
+		if err := v.convict(evidence); err != nil {
+			return err
+		}
+	}
+	if d.Verdict == commit.Commit {
+		r.concluded = &c
+	}
+	return nil
+}
+
+// regainAverage takes an average that this validator lost from the members.
+func (v *validator) regainAverage(ctx context.Context, d commit.Decision) ([]float32, error) {
+	v.warn("epoch %d is decided, but its average was lost: taking it from the members", d.Epoch)
+	for {
+		x, err := v.lostAverage(ctx, d)
+		if err == nil {
+			return x, nil
+		}
+		if ctx.Err() != nil || !mayPass(err) {
+			return nil, err
+		}
+		if err := v.pause(ctx, 200*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package swarm
+
+import (
+	"strings"
+	"testing"
+
+	"lockstep/internal/fault"
+	"lockstep/internal/signed"
+	"lockstep/swarm/control"
+)
+
+func testSeating(t *testing.T) (*seating, []signed.PeerID, Identity) {
+	t.Helper()
+	run, _ := testRun(t)
+	id, err := EnsureIdentity(t.TempDir() + "/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peers := []signed.PeerID{{1}, {2}}
+	s, err := newSeating(run, id, []control.Seat{
+		{UID: 5, Peer: peers[1], Role: control.Miner, Address: "forged:1"}, {UID: 2, Peer: peers[0], Role: control.Miner},
+	}, "127.0.0.1:9", &book{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, peers, id
+}
+
+func TestJoinAndLeave(t *testing.T) {
+	s, peers, id := testSeating(t)
+	if len(s.present()) != 0 || len(s.miners()) != 2 {
+		t.Fatalf("present %v, miners %v", s.present(), s.miners())
+	}
+	join := control.Join{Run: *s.run, Role: control.Miner, Address: "127.0.0.1:5", Hotkey: "5F"}
+	seat, envelope, err := s.join(peers[1], "10.0.0.7", join)
+	if err != nil || seat.UID != 5 {
+		t.Fatalf("%+v, %v", seat, err)
+	}
+	r, err := control.Open[control.Registry](envelope, id.Peer)
+	if err != nil || len(r.Seats) != 3 || r.Version != 2 || r.Fingerprint != s.fingerprint {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if seat, _ := r.SeatOf(peers[1]); seat.Address != "127.0.0.1:5" || seat.Hotkey != "5F" {
+		t.Errorf("%+v", seat)
+	}
+	if seat, ok := r.SeatOf(id.Peer); !ok || seat.UID != ValidatorUID || seat.Role != control.Validator {
+		t.Errorf("the validator's own seat: %+v", seat)
+	}
+	if here := s.present(); len(here) != 1 || here[0].UID != 5 || !s.isHere(peers[1]) || s.isHere(peers[0]) {
+		t.Errorf("present: %v", here)
+	}
+	for _, address := range []string{"0.0.0.0:77", "[::]:77"} {
+		join.Address = address
+		if _, _, err := s.join(peers[0], "10.0.0.7", join); err != nil {
+			t.Fatal(err)
+		}
+		if seat, _ := s.book.lookup(peers[0]); seat.Address != "10.0.0.7:77" {
+			t.Errorf("a node on all interfaces is sought at %s", seat.Address)
+		}
+	}
+	s.leave(peers[0])
+	if !s.leave(peers[1]) || s.leave(peers[1]) || len(s.present()) != 0 {
+		t.Error("leaving does not work")
+	}
+}
+
+func TestJoinIsRefused(t *testing.T) {
+	s, peers, _ := testSeating(t)
+	good := control.Join{Run: *s.run, Role: control.Miner, Address: "127.0.0.1:5"}
+	other := good
+	other.Run.Assignment.SeqLen, other.Run.Data.Rows = 16, 7
+	tests := []struct {
+		name string
+		peer signed.PeerID
+		join control.Join
+		code control.Code
+		says []string
+	}{
+		{"unknown key", signed.PeerID{9}, good, control.Unregistered, []string{signed.PeerID{9}.String()}},
+		{"other role", peers[0], control.Join{Run: *s.run, Role: control.Validator, Address: "127.0.0.1:5"}, control.Unregistered, []string{"registered as miner"}},
+		{"other run", peers[0], other, control.OtherRun, []string{"data.rows is 7 here", "assignment.seq_len is 16 here, 32 there"}},
+		{"no address", peers[0], control.Join{Run: *s.run, Role: control.Miner}, control.Malformed, nil},
+	}
+	for _, tt := range tests {
+		_, _, err := s.join(tt.peer, "10.0.0.7", tt.join)
+		if !control.IsRefusal(err, tt.code) {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		for _, text := range tt.says {
+			if !strings.Contains(err.Error(), text) {
+				t.Errorf("%s: %q does not say %q", tt.name, err, text)
+			}
+		}
+	}
+	if len(s.present()) != 0 {
+		t.Error("somebody got in")
+	}
+}
+
+func TestAdmissionListIsChecked(t *testing.T) {
+	run, _ := testRun(t)
+	id, _ := EnsureIdentity(t.TempDir() + "/key")
+	for name, admit := range map[string][]control.Seat{
+		"two on a seat": {{UID: 1, Peer: signed.PeerID{1}, Role: control.Miner}, {UID: 1, Peer: signed.PeerID{2}, Role: control.Miner}},
+		"key twice":     {{UID: 1, Peer: signed.PeerID{1}, Role: control.Miner}, {UID: 2, Peer: signed.PeerID{1}, Role: control.Miner}},
+		"no such seat":  {{UID: 8, Peer: signed.PeerID{1}, Role: control.Miner}},
+		"no role":       {{UID: 1, Peer: signed.PeerID{1}}},
+	} {
+		if _, err := newSeating(run, id, admit, "127.0.0.1:1", &book{}); fault.KindOf(err) != fault.Config {
+			t.Errorf("%s: %v (%v)", name, err, fault.KindOf(err))
+		}
+	}
+}

@@ -1,0 +1,289 @@
+package swarm
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
+	"lockstep/internal/signed"
+	"lockstep/reduce"
+	"lockstep/reduce/commit"
+	"lockstep/swarm/control"
+	"lockstep/validate"
+)
+
+// apply takes the step of a certified epoch and makes it durable, the record
+// first: whoever has the record can get the step back, nobody the record from
+// the step.
+func (v *validator) apply(ctx context.Context, r *result, began time.Time) error {
+	before, beforeSeal, _ := v.records.newest()
+	base := v.digests.root
+	info, err := v.step(r.average)
+	if err != nil {
+		return err
+	}
+	d, err := v.chronicle.at(v.state.Epoch)
+	if err != nil {
+		return err
+	}
+	loss, err := d.loss(r.decision.Members)
+	if err != nil {
+		return err
+	}
+	r.record = control.Record{
+		Fingerprint: v.fingerprint, Epoch: v.state.Epoch, Previous: beforeSeal.Digest(), Base: base,
+		Certificate: r.certified.Certificate(), State: v.digests.State,
+		LossBits: math.Float64bits(loss), Tokens: before.Tokens + r.decision.Tokens,
+	}
+	e := control.Seal(r.record, v.id.Key)
+	if err := v.records.write(r.record, e); err != nil {
+		return err
+	}
+	if err := v.save(ctx, v.tagged.Load()); err != nil {
+		return err
+	}
+	v.driver.Post(reduce.Applied{Epoch: v.state.Epoch, Root: v.digests.root})
+	v.records.show(r.record, e)
+	r.norm, r.rate, r.seconds = info.Norm, info.Rate, time.Since(began).Seconds()
+	v.tokens.Store(r.record.Tokens)
+	v.emit(Committed{
+		Epoch: v.state.Epoch, Loss: loss / float64(r.decision.Tokens), State: v.digests.root, Members: r.decision.Members,
+		Attempts: r.decision.Attempt, Tokens: r.decision.Tokens, Norm: r.norm, Rate: r.rate, Seconds: r.seconds,
+	})
+	return nil
+}
+
+// settle is what follows a step: compare states, audit the average, measure,
+// score. None of it changes the state, and the miners are computing meanwhile.
+func (v *validator) settle(ctx context.Context, r result) error {
+	d, err := v.chronicle.at(r.record.Epoch)
+	if err != nil {
+		return err
+	}
+	var secret validate.Nonce
+	rand.Read(secret[:]) // it never fails
+	d.Nonce, d.Registry, d.State = merkle.Digest(secret), v.seats.registry(), headerOf(r.record.State)
+	if d.Reports, err = v.compareStates(ctx); err != nil {
+		return err
+	}
+	if d.Audits, err = v.audit(ctx, secret, r); err != nil {
+		return err
+	}
+	if d.Measures, err = v.measure(ctx, secret, r, d); err != nil {
+		return err
+	}
+	if d.Scores, err = validate.ScoreEpoch(d.Measures, v.chronicle.marks); err != nil {
+		return err
+	}
+	d.Summary = EpochSummary{
+		Epoch: d.Epoch, Loss: r.record.Loss() / float64(r.decision.Tokens), StateRoot: v.digests.root,
+		NodesAgree: agree(d.Reports), Members: len(r.decision.Members), Attempts: int(r.decision.Attempt),
+		Tokens: r.decision.Tokens, Seconds: r.seconds,
+	}
+	if err := v.chronicle.settle(d); err != nil {
+		return err
+	}
+	v.emit(Settled{Epoch: d.Epoch, Agree: d.Summary.NodesAgree, Reports: len(d.Reports), Audited: len(d.Audits)})
+	v.emit(Scores{Epoch: d.Epoch, Table: d.Scores})
+	return nil
+}
+
+// report is the state that a miner says it has.
+type report struct {
+	UID    uint32          `json:"uid"`
+	Root   merkle.Digest   `json:"root"`
+	Agrees bool            `json:"agrees"`
+	Signed signed.Envelope `json:"signed"`
+}
+
+// agree says whether every node that reported a state root reported the right
+// one; where nobody did, nothing is known to agree.
+func agree(reports []report) bool {
+	return len(reports) > 0 && !slices.ContainsFunc(reports, func(r report) bool { return !r.Agrees })
+}
+
+// compareStates asks every miner that is there for its state root. A miner that
+// does not answer in time is not counted; one that is gone is taken for gone.
+func (v *validator) compareStates(ctx context.Context) ([]report, error) {
+	present := v.seats.present()
+	answers := make([]*report, len(present))
+	ctx, cancel := context.WithTimeout(ctx, v.cfg.RoundDeadline)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, s := range present {
+		wg.Go(func() {
+			ctx, cancel := ctx, context.CancelFunc(func() {})
+			if v.slow[s.Peer] {
+				ctx, cancel = context.WithTimeout(ctx, time.Second)
+			}
+			defer cancel()
+			answers[i] = v.stateOf(ctx, s)
+		})
+	}
+	wg.Wait()
+	var out []report
+	for _, r := range answers {
+		if r == nil {
+			continue
+		}
+		v.emit(StateRoot{Epoch: v.state.Epoch, UID: r.UID, Root: r.Root, Agrees: r.Agrees})
+		out = append(out, *r)
+	}
+	return out, v.ctx.Err()
+}
+
+// stateOf returns the report of one miner, nil where none comes.
+func (v *validator) stateOf(ctx context.Context, s control.Seat) *report {
+	lastSeen := time.Now()
+	for {
+		var w word
+		err := v.client.Get(ctx, s.Peer, fmt.Sprintf("/v1/state/%d/header", v.state.Epoch), poll, &w)
+		if err == nil {
+			state, err := control.Open[control.State](w.Signed, s.Peer)
+			if err != nil || state.Epoch != v.state.Epoch || state.Fingerprint != v.fingerprint {
+				v.warn("uid %d reports no state of epoch %d of this run: %v", s.UID, v.state.Epoch, err)
+				return nil
+			}
+			root := rootOf(state)
+			return &report{s.UID, root, root == v.digests.root, w.Signed}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case control.IsRefusal(err, control.Later):
+			lastSeen = time.Now()
+			continue
+		case time.Since(lastSeen) > reachable || !v.seats.isHere(s.Peer):
+			v.lose(s, "it does not answer")
+			return nil
+		}
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return nil
+		}
+	}
+}
+
+// auditsPerOwner is how many chunks of each member's part are added up again.
+const auditsPerOwner = 1
+
+// audit adds up random chunks of the average again, from what the members
+// claimed. Without the attempt's documents, after a restart, there is nothing
+// to hold an owner to.
+func (v *validator) audit(ctx context.Context, secret validate.Nonce, r result) ([]validate.Audited, error) {
+	if r.concluded == nil || r.leaves == nil {
+		return nil, nil
+	}
+	c := r.concluded
+	roster := c.Roster.Doc()
+	a := validate.Auditor{Roster: c.Roster, Average: r.leaves, Inputs: func(i int) validate.LeafSource {
+		return &shownLeaves{v.client, roster.Members[i].Peer, roster.Epoch, v.shape.Leaves()}
+	}}
+	decision := c.Certified.Certificate().Signatures[0].Digest()
+	var out []validate.Audited
+	for _, chunk := range secret.AuditChunks(decision, roster, auditsPerOwner) {
+		i := slices.IndexFunc(c.Receipts, func(s commit.Signed[commit.Receipt]) bool {
+			return s.Signer() == roster.Members[roster.Owner(chunk)].Peer
+		})
+		if i < 0 {
+			continue // its owner's receipt did not arrive, which costs it nothing
+		}
+		audited, err := a.Chunk(ctx, chunk, c.Receipts[i])
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			v.warn("epoch %d: chunk %d cannot be audited: %v", roster.Epoch, chunk, err)
+			continue
+		case !audited.Evidence.IsZero():
+			if err := v.convict(audited.Evidence); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, audited)
+	}
+	return out, nil
+}
+
+// measure gathers what the epoch showed of every admitted miner, and times how
+// fast those that are there serve chunks of the new state, one after another.
+func (v *validator) measure(ctx context.Context, secret validate.Nonce, r result, d *docket) ([]validate.Measure, error) {
+	averaged := v.averaged(r)
+	present := v.seats.present()
+	var out []validate.Measure
+	for _, s := range v.seats.miners() {
+		m := validate.Measure{UID: s.UID, Peer: s.Peer}
+		if f, ok := d.of(s.UID); ok && f.Peer == s.Peer {
+			m.Exact, m.False = f.Exact, f.False
+			if averaged[s.UID] {
+				m.Tokens = f.Tokens
+			}
+		}
+		if slices.ContainsFunc(present, func(p control.Seat) bool { return p.Peer == s.Peer }) {
+			m.Bytes, m.Nanos = v.probe(ctx, secret, s)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// averaged tells whose gradients are in the average, by what others signed.
+func (v *validator) averaged(r result) map[uint32]bool {
+	out := map[uint32]bool{}
+	if c := r.concluded; c != nil {
+		p, err := validate.Participate(validate.Attempt{Roster: c.Roster, Decision: c.Certified, Receipts: c.Receipts, Votes: c.Votes})
+		if err == nil {
+			for _, m := range p {
+				out[m.UID] = m.Averaged
+			}
+			return out
+		}
+		v.warn("epoch %d: %v", r.decision.Epoch, err)
+	}
+	for _, uid := range r.decision.Members { // the certificate says that their gradients are in
+		out[uid] = true
+	}
+	return out
+}
+
+// probeTime bounds a probe. A slower miner is measured by what came in time.
+const probeTime = 5 * time.Second
+
+// probe asks one miner for random chunks of the state, one after the other, and
+// returns how many verified bytes came in which time.
+func (v *validator) probe(ctx context.Context, secret validate.Nonce, s control.Seat) (bytes, nanos uint64) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	refs := secret.Challenge(v.state.Epoch, v.digests.root, s.UID, s.Peer, v.layout().Elements)
+	began := time.Now()
+	for _, ref := range refs {
+		i := slices.IndexFunc(vectors[:], func(x vector) bool { return x.kind == ref.Vector })
+		g := v.layout().Grid(ref.Vector)
+		lo, hi := g.ChunkSpan(int(ref.Chunk))
+		path := fmt.Sprintf("/v1/state/%d/%s/chunk/%d", v.state.Epoch, vectors[i].name, ref.Chunk)
+		raw, err := v.client.Raw(ctx, s.Peer, path, 4*(hi-lo))
+		a := int(ref.Chunk) * merkle.ChunkLeaves
+		if b := min(a+merkle.ChunkLeaves, g.Leaves()); err == nil && !leavesFit(g, v.digests.leaves[i], a, b, raw) {
+			err = fault.Errorf(fault.Damaged, "uid %d serves wrong bytes as %s", s.UID, path)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			if fault.KindOf(err) == fault.Damaged {
+				v.warn("%v", err)
+			}
+			continue
+		}
+		bytes += uint64(len(raw))
+	}
+	return bytes, uint64(time.Since(began).Nanoseconds())
+}
