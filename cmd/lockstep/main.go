@@ -1,0 +1,39 @@
+// Command lockstep trains GPT-2 in a network of miners and validators whose
+// gradients are checked, and averaged, bit for bit. See README.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"lockstep/internal/fault"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns its exit code (DESIGN: results on
+// stdout, everything else on stderr).
+func run(args []string, stdout, stderr io.Writer) int {
+	app := &app{stdout: stdout, stderr: stderr}
+	root := app.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return 0
+	}
+	kind := fault.KindOf(err)
+	if !app.started { // cobra refused the command line before any verb ran
+		kind = fault.Usage
+	}
+	fmt.Fprintf(stderr, "lockstep: %v\n", err)
+	if kind == fault.Usage {
+		fmt.Fprintln(stderr, "Run 'lockstep --help', or the command with --help, for usage.")
+	}
+	return int(kind)
+}

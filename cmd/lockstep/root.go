@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"lockstep/config"
+	"lockstep/internal/f32"
+	"lockstep/observe"
+)
+
+// app is what the verbs share.
+type app struct {
+	stdout, stderr io.Writer
+	configFile     string
+	started        bool // a verb began: errors are no longer about usage
+}
+
+// verb is the body of a command: it gets the finished configuration, a
+// terminal for the person watching, and a context that ends on the second
+// interrupt.
+type verb func(ctx context.Context, c config.Config, t *observe.Terminal) error
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lockstep",
+		Short: "Train GPT-2 with strangers, and check every gradient bit for bit",
+		Long: `lockstep is a decentralised training network on CPUs: miners train GPT-2 on
+their own segments of text, a validator recomputes their gradients and finds
+them equal bit for bit, and exactly those gradients are averaged.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done, 1
+unexpected, 2 usage, 3 configuration, 4 unfit environment, 5 damaged input, 10
+claim is false, 11 cannot decide, 12 self-test failed, 20 network, 21 refused by
+the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
+		Example: `  lockstep swarm                        a whole network on this machine
+  lockstep train --steps 50 --dir run   one process, no network
+  lockstep generate --model run/hub/nano --prompt "The sea"`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().StringVar(&a.configFile, "config", "", "YAML file with settings")
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "check", Title: "Check:"},
+		&cobra.Group{ID: "use", Title: "Use:"},
+	)
+	root.AddCommand(
+		a.swarm(), a.train(), a.miner(), a.validator(),
+		a.verify(), a.hash(),
+		a.generate(), a.eval(), a.data(), a.version(),
+	)
+	return root
+}
+
+// runs makes a cobra body of a verb: it loads the configuration with the
+// command's own flags, chooses the ISA and starts.
+func (a *app) runs(v verb) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		a.started = true
+		c, err := config.Load(cmd.Flags(), os.Environ(), a.configFile)
+		if err != nil {
+			return err
+		}
+		if err := f32.Select(os.Getenv("LOCKSTEP_ISA")); err != nil {
+			return err
+		}
+		f32.SetThreads(c.Node.Threads)
+		if err := f32.SelfTest(); err != nil {
+			return err
+		}
+		return v(cmd.Context(), c, a.terminal(c))
+	}
+}
+
+// terminal shows progress on stderr: in place on a terminal, plain lines under
+// CI or in a pipe.
+func (a *app) terminal(c config.Config) *observe.Terminal {
+	f, ok := a.stderr.(*os.File)
+	if !ok {
+		return observe.NewPlainTerminal(a.stderr)
+	}
+	return observe.NewTerminal(f, os.Getenv("CI") != "", os.Getenv("NO_COLOR") != "")
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"lockstep/config"
+	"lockstep/internal/f32"
+	"lockstep/internal/merkle"
+	"lockstep/observe"
+	"lockstep/swarm"
+)
+
+// screen shows a local network's events: a line for each epoch, one for each
+// cheat when it is first found, and a status line of who does what.
+type screen struct {
+	terminal *observe.Terminal
+	config   config.Config
+	epochs   map[uint64]*epochView
+	miners   map[uint32]swarm.Progress // newest of each, for the status line
+	found    map[string]bool           // cheats shown already
+	next     uint64                    // epoch to be printed
+	meter    observe.Meter
+	rate     float64 // tokens per second of the last epoch
+	over     bool    // no more tags will come
+}
+
+// epochView collects what is known of an epoch.
+type epochView struct {
+	committed *swarm.Committed
+	settled   *swarm.Settled
+	kinds     map[uint32]string // by uid: the cheat found, or "" for exact
+	tag       string
+}
+
+func newScreen(t *observe.Terminal, c config.Config, fingerprint merkle.Digest) *screen {
+	t.Line("%s  %s on %s, %d miners, 1 validator, %d epochs; kernels %s",
+		t.Bold("lockstep swarm"), c.Protocol.Model, c.Protocol.Data, c.Swarm.Miners, c.Swarm.Epochs, f32.Active())
+	t.Line("run %s in %s; Ctrl-C finishes the epoch", fingerprint.Short(), c.Output.Dir)
+	t.Line("")
+	t.Line("%s", t.Dim("epoch     loss  gradients  averaged     state root        nodes   tag    time"))
+	return &screen{
+		terminal: t, config: c, epochs: map[uint64]*epochView{}, miners: map[uint32]swarm.Progress{},
+		found: map[string]bool{}, next: 1,
+	}
+}
+
+func (s *screen) epoch(n uint64) *epochView {
+	if s.epochs[n] == nil {
+		s.epochs[n] = &epochView{kinds: map[uint32]string{}}
+	}
+	return s.epochs[n]
+}
+
+// show takes one event of the node called from.
+func (s *screen) show(from string, event swarm.Event) {
+	validator := from == "validator"
+	switch e := event.(type) {
+	case swarm.Judged:
+		s.judged(e)
+	case swarm.Attempt:
+		for _, x := range e.Excluded {
+			s.left(e.Epoch, x)
+		}
+	case swarm.Committed:
+		if validator {
+			s.epoch(e.Epoch).committed = &e
+		}
+	case swarm.Settled:
+		s.epoch(e.Epoch).settled = &e
+	case swarm.Pushed:
+		s.epoch(e.Epoch).tag = e.Tag
+	case swarm.Finished:
+		s.over = true
+		for _, x := range e.Summary.Epochs {
+			if v := s.epochs[x.Epoch]; v != nil {
+				v.tag = x.Tag
+			}
+		}
+	case swarm.Warning:
+		s.terminal.Line("%s: %s", from, e.Text)
+	case swarm.CaughtUp:
+		s.terminal.Line("%s caught up to epoch %d by its %s", from, e.Epoch, e.From)
+	case swarm.Progress:
+		if !validator {
+			s.miners[e.UID] = e
+		}
+	}
+	s.flush()
+	s.status()
+}
+
+func (s *screen) judged(e swarm.Judged) {
+	s.epoch(e.Epoch).kinds[e.UID] = e.Kind
+	if e.Kind != "" {
+		s.cheat(e.UID, e.Kind, e.Text, e.Evidence)
+	}
+}
+
+// left tells of a member that the next attempt goes on without. What is proved
+// comes as a verdict, with its evidence.
+func (s *screen) left(epoch uint64, x swarm.Excluded) {
+	if s.found[fmt.Sprint(x.UID, x.Kind)] || s.epoch(epoch).kinds[x.UID] != "" {
+		return
+	}
+	s.terminal.Line("epoch %d goes on without miner %d: %s", epoch, x.UID, x.Kind)
+}
+
+// cheat announces what a miner did, once for each kind.
+func (s *screen) cheat(uid uint32, kind, text, evidence string) {
+	key := fmt.Sprint(uid, kind)
+	if s.found[key] {
+		return
+	}
+	s.found[key] = true
+	s.terminal.Line("miner %d: %s", uid, s.terminal.Red(strings.ToUpper(kind)))
+	if text != "" {
+		s.terminal.Wrap("         ", text)
+	}
+	if evidence != "" {
+		s.terminal.Line("         why: lockstep verify %s", evidence)
+	}
+}
+
+// patience is how many epochs a row waits for its tag: pushing goes on beside
+// the training and may fall behind.
+const patience = 8
+
+// flush prints the epochs that are complete, in order.
+func (s *screen) flush() {
+	for {
+		v, later := s.epochs[s.next], s.epochs[s.next+patience]
+		if v == nil || v.committed == nil || v.settled == nil {
+			return
+		}
+		if v.tag == "" && !s.over && (later == nil || later.settled == nil) {
+			return
+		}
+		s.line(s.next, v)
+		delete(s.epochs, s.next)
+		s.next++
+	}
+}
+
+func (s *screen) line(epoch uint64, v *epochView) {
+	c := v.committed
+	if c.Seconds > 0 {
+		s.meter.Add(time.Duration(c.Seconds * float64(time.Second)))
+		s.rate = float64(c.Tokens) / c.Seconds
+	}
+	averaged := fmt.Sprintf("%d", len(c.Members))
+	if c.Attempts > 1 {
+		averaged += fmt.Sprintf(" in try %d", c.Attempts)
+	}
+	nodes := s.terminal.Green("agree")
+	if !v.settled.Agree {
+		nodes = s.terminal.Red("DIFFER")
+	}
+	s.terminal.Line("%5s  %7.4f  %-9s  %-11s  %s  %s  %4s  %6s",
+		fmt.Sprintf("%d/%d", epoch, s.config.Swarm.Epochs), c.Loss,
+		v.gradients(), averaged, c.State.String()[:16], nodes, v.tag,
+		observe.Duration(time.Duration(c.Seconds*float64(time.Second))))
+}
+
+// gradients says how many of the epoch's gradients were exact.
+func (v *epochView) gradients() string {
+	exact := 0
+	for _, kind := range v.kinds {
+		if kind == "" {
+			exact++
+		}
+	}
+	return fmt.Sprintf("%d/%d exact", exact, len(v.kinds))
+}
+
+// status shows the epoch under way: how far the miners are, how fast the
+// network is, how long the rest will take.
+func (s *screen) status() {
+	var done, quota uint64
+	computing := 0
+	for _, p := range s.miners {
+		if p.Epoch == s.next && p.Phase == "computing" {
+			computing++
+		}
+		done, quota = done+p.Done, quota+p.Quota
+	}
+	what := "averaging"
+	if computing > 0 {
+		what = fmt.Sprintf("%d of %d sequences", done, quota)
+	}
+	total := s.config.Swarm.Epochs
+	if s.next > uint64(total) {
+		what = "closing"
+	}
+	rate, eta := "", ""
+	if s.rate > 0 {
+		rate = "  " + observe.Count(int64(s.rate)) + " tok/s"
+		eta = "  eta " + observe.Duration(s.meter.ETA(total-int(s.next)+1))
+	}
+	s.terminal.Status("%5s  %s%s%s", fmt.Sprintf("%d/%d", min(s.next, uint64(total)), total), what, rate, eta)
+}
+
+// printSwarm writes the result of a network for a person.
+func (a *app) printSwarm(n *network, took time.Duration) {
+	losses := make([]float64, len(n.summary.Epochs))
+	for i, e := range n.summary.Epochs {
+		losses[i] = e.Loss
+	}
+	fmt.Fprintln(a.stdout)
+	a.printMiners(n.summary)
+	if len(losses) > 0 {
+		last := n.summary.Epochs[len(losses)-1]
+		fmt.Fprintf(a.stdout, "\nloss %.4f -> %.4f  %s  %d epochs in %s\n", losses[0], losses[len(losses)-1],
+			observe.Sparkline(losses), len(losses), observe.Duration(took))
+		repo := filepath.Join(n.config.Hub.Dir, n.config.Hub.Repo)
+		fmt.Fprintf(a.stdout, "state root %s\n\nuse it    lockstep generate --model %s@%s --prompt \"The\"\ncheck it  lockstep verify %s\n",
+			last.StateRoot, repo, last.Tag, filepath.Join(n.dir, "evidence", "1-0"))
+	}
+}
+
+// printMiners writes the table of miners.
+func (a *app) printMiners(s swarm.Summary) {
+	rows := [][]string{{"miner", "peer", "gradient", "kind", "steps", "bandwidth", "score", "weight"}}
+	for _, m := range s.Miners {
+		rows = append(rows, []string{
+			fmt.Sprint(m.UID), m.Peer.Short(), m.Gradient, m.Kind,
+			millionths(m.Steps), millionths(m.Bandwidth), millionths(m.Score), fmt.Sprint(m.Weight),
+		})
+	}
+	for _, line := range observe.Table(rows, 0, 4, 5, 6, 7) {
+		fmt.Fprintln(a.stdout, line)
+	}
+}
+
+func millionths(n uint32) string { return fmt.Sprintf("%.3f", float64(n)/1e6) }
+
+// describe turns a node's event into a line for its own terminal.
+func describe(event swarm.Event) string {
+	switch e := event.(type) {
+	case swarm.Listening:
+		return fmt.Sprintf("listening: others join at %s/%s", e.Address, e.Peer)
+	case swarm.Joined:
+		return fmt.Sprintf("%s %d (%s) joined from %s, %d of %d miners are here", e.Role, e.UID, e.Peer.Short(), e.Address, e.Seated, e.Wanted)
+	case swarm.Left:
+		return fmt.Sprintf("miner %d left: %s", e.UID, e.Reason)
+	case swarm.Progress:
+		return fmt.Sprintf("epoch %d: %s, %d of %d sequences; %d local steps, %d samples, %s tokens in all", e.Epoch, e.Phase, e.Done, e.Quota, e.Steps, e.Local, observe.Count(int64(e.Global)))
+	case swarm.ClaimReady:
+		return fmt.Sprintf("epoch %d: claim of miner %d, loss %.4f on %s tokens in %.1fs, gradient %s", e.Epoch, e.UID, e.Loss, observe.Count(int64(e.Tokens)), e.Seconds, e.Gradient.Short())
+	case swarm.Judged:
+		return fmt.Sprintf("epoch %d: miner %d %s %s %s", e.Epoch, e.UID, e.Outcome, e.Kind, e.Text)
+	case swarm.RoundStarted:
+		return fmt.Sprintf("epoch %d: attempt %d with miners %v", e.Epoch, e.Attempt, e.Members)
+	case swarm.Attempt:
+		return fmt.Sprintf("epoch %d: attempt %d ends in %s", e.Epoch, e.Attempt, e.Verdict)
+	case swarm.Committed:
+		return fmt.Sprintf("epoch %d: loss %.4f, norm %.2f, lr %.1e, %d members, attempt %d, state %s", e.Epoch, e.Loss, e.Norm, e.Rate, len(e.Members), e.Attempts, e.State)
+	case swarm.StateRoot:
+		return fmt.Sprintf("epoch %d: miner %d reports state %s", e.Epoch, e.UID, e.Root)
+	case swarm.Settled:
+		return fmt.Sprintf("epoch %d: settled, nodes agree: %v, %d chunks of the average audited", e.Epoch, e.Agree, e.Audited)
+	case swarm.Pushed:
+		return fmt.Sprintf("epoch %d: tag %s, commit %s", e.Epoch, e.Tag, e.Commit)
+	case swarm.Scores:
+		return fmt.Sprintf("epoch %d: scores of %d miners", e.Epoch, len(e.Table))
+	case swarm.CaughtUp:
+		return fmt.Sprintf("caught up to epoch %d by its %s, state %s", e.Epoch, e.From, e.Root)
+	case swarm.Warning:
+		return "warning: " + e.Text
+	case swarm.Ended:
+		return fmt.Sprintf("the run ended with epoch %d, state %s", e.Epoch, e.Root)
+	}
+	return fmt.Sprintf("%T", event)
+}

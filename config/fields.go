@@ -1,0 +1,97 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"lockstep/internal/fault"
+)
+
+// field is one setting: where it lives and what may stand there.
+type field struct {
+	Key   string // "protocol.seq-len"
+	Flag  string // "seq-len"
+	Help  string
+	Min   string
+	Max   string
+	value reflect.Value
+}
+
+// Env is the field's environment variable.
+func (f field) Env() string {
+	return EnvPrefix + strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(f.Key))
+}
+
+// fields walks c's sections in order. It is the only list of settings: flags,
+// variables, file keys and checks all come from it.
+func fields(c *Config) []field {
+	var out []field
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		section := v.Type().Field(i).Tag.Get("mapstructure")
+		for j := range v.Field(i).NumField() {
+			tag := v.Field(i).Type().Field(j).Tag
+			name := tag.Get("mapstructure")
+			out = append(out, field{
+				Key: section + "." + name, Flag: name,
+				Help: tag.Get("help"), Min: tag.Get("min"), Max: tag.Get("max"),
+				value: v.Field(i).Field(j),
+			})
+		}
+	}
+	return out
+}
+
+// Validate checks every setting against its limits, and those that depend on
+// each other. The error is fault.Config and names the key.
+func (c *Config) Validate() error {
+	for _, f := range fields(c) {
+		if err := f.check(); err != nil {
+			return err
+		}
+	}
+	if c.Swarm.Cheaters >= c.Swarm.Miners {
+		return fault.Errorf(fault.Config, "swarm.cheaters is %d of %d miners: at least one must be honest",
+			c.Swarm.Cheaters, c.Swarm.Miners)
+	}
+	if c.Optimizer.LearningRate > 0 && c.Optimizer.MinRate > c.Optimizer.LearningRate {
+		return fault.Errorf(fault.Config, "optimizer.min-lr %v is above optimizer.lr %v", c.Optimizer.MinRate, c.Optimizer.LearningRate)
+	}
+	return nil
+}
+
+func (f field) check() error {
+	if f.Min == "" {
+		return nil
+	}
+	var below, above bool
+	switch x := f.value.Interface().(type) {
+	case int:
+		below, above = x < mustParse(strconv.Atoi, f.Min), x > mustParse(strconv.Atoi, f.Max)
+	case float64:
+		// The comparisons are written so that NaN fails them.
+		below, above = !(x >= mustParse(parseFloat, f.Min)), !(x <= mustParse(parseFloat, f.Max))
+	case time.Duration:
+		below, above = x < mustParse(time.ParseDuration, f.Min), x > mustParse(time.ParseDuration, f.Max)
+	default:
+		panic(fmt.Sprintf("config: limits on %s of type %T", f.Key, x))
+	}
+	if below || above {
+		return fault.Errorf(fault.Config, "%s is %v; it must be %s to %s", f.Key, f.value.Interface(), f.Min, f.Max)
+	}
+	return nil
+}
+
+func parseFloat(s string) (float64, error) { return strconv.ParseFloat(s, 64) }
+
+// mustParse reads a limit from a struct tag of this package.
+func mustParse[T any](parse func(string) (T, error), s string) T {
+	v, err := parse(s)
+	if err != nil {
+		panic("config: bad limit " + s)
+	}
+	return v
+}
