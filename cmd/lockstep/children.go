@@ -16,12 +16,8 @@ import (
 	"lockstep/swarm"
 )
 
-// Limits on what a supervisor does for its children.
-const (
-	maxRestarts  = 3
-	restartAfter = 300 * time.Millisecond
-	maxEventLine = 4 << 20
-)
+// maxEventLine caps an event's line.
+const maxEventLine = 4 << 20
 
 // child is one node of a local network: a process of its own, whose events
 // come over its stdout.
@@ -31,7 +27,7 @@ type child struct {
 	args  []string
 	stdin io.Closer // closing it asks the process to leave
 	cmd   *exec.Cmd
-	tries int
+	again restarts
 	said  *tail
 }
 
@@ -148,13 +144,12 @@ func (t *tail) last() string {
 	return line
 }
 
-// mayRestart reports whether a child that ended so is worth another start: only
-// one that was killed, and not too often.
-func (c *child) mayRestart(err error) bool {
+// mayRestart reports whether a child that ended so is worth another start, and
+// when: only one that was killed, and not too often.
+func (c *child) mayRestart(err error) (pause time.Duration, ok bool) {
 	var killed *killedError
-	if !errors.As(err, &killed) || c.tries >= maxRestarts {
-		return false
+	if !errors.As(err, &killed) {
+		return 0, false
 	}
-	c.tries++
-	return true
+	return c.again.next(time.Now())
 }

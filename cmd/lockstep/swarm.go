@@ -183,7 +183,7 @@ func makeIdentity(dir string) (swarm.Identity, error) {
 
 // run starts the processes and follows them until all have ended.
 func (n *network) run(ints *interrupts, s *screen) error {
-	sup := &supervisor{network: n, screen: s, reports: make(chan report, 256)}
+	sup := &supervisor{network: n, screen: s, reports: make(chan report, 256), rested: make(chan *child, 1+len(n.miners))}
 	err := sup.launch(n.validator)
 	if err == nil {
 		err = sup.follow(ints)
@@ -210,8 +210,10 @@ type supervisor struct {
 	*network
 	screen  *screen
 	reports chan report
-	alive   int  // processes
-	leaving bool // a signal came: the network is to end
+	rested  chan *child // whose pause before another start is over
+	alive   int         // processes
+	resting int         // children that wait for another start
+	leaving bool        // a signal came: the network is to end
 }
 
 func (s *supervisor) launch(c *child) error {
@@ -226,10 +228,15 @@ func (s *supervisor) launch(c *child) error {
 // network by an error.
 func (s *supervisor) follow(ints *interrupts) error {
 	stop := ints.Stop
-	for s.alive > 0 {
+	for s.alive+s.resting > 0 {
 		select {
 		case r := <-s.reports:
 			if err := s.hear(r); err != nil {
+				return err
+			}
+		case c := <-s.rested:
+			s.resting--
+			if err := s.restart(c); err != nil {
 				return err
 			}
 		case <-stop:
@@ -297,24 +304,41 @@ func (s *supervisor) admitMiners(e swarm.Listening) error {
 	return nil
 }
 
-// ended judges the end of a process. One that was killed is started again, as
-// an operator would. When the validator is done, the miners go too; any other
-// end by an error ends the network.
+// ended judges the end of a process. One that was killed is started again after
+// a pause, as an operator would. When the validator is done, the miners go too;
+// any other end by an error ends the network.
 func (s *supervisor) ended(r report) error {
-	if !s.leaving && r.from.mayRestart(r.err) {
-		s.screen.terminal.Line("%v; starting it again", r.err)
-		time.Sleep(restartAfter)
-		return s.launch(r.from)
-	}
-	if r.from == s.validator {
-		for _, m := range s.miners {
-			m.leave()
+	if !s.leaving {
+		if pause, ok := r.from.mayRestart(r.err); ok {
+			s.screen.terminal.Line("%v; starting it again", r.err)
+			s.resting++
+			time.AfterFunc(pause, func() { s.rested <- r.from })
+			return nil
 		}
 	}
+	s.gone(r.from)
 	if s.leaving && isInterruption(r.err) {
 		return nil
 	}
 	return r.err
+}
+
+// restart starts a child again, unless the network is about to end.
+func (s *supervisor) restart(c *child) error {
+	if s.leaving {
+		s.gone(c)
+		return nil
+	}
+	return s.launch(c)
+}
+
+// gone lets the miners go when the validator will not come back.
+func (s *supervisor) gone(c *child) {
+	if c == s.validator {
+		for _, m := range s.miners {
+			m.leave()
+		}
+	}
 }
 
 // isInterruption reports whether a process ended because it was asked to.
