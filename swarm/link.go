@@ -49,7 +49,7 @@ func (m *miner) join(ctx context.Context) (control.Joined, error) {
 	var joined control.Joined
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	err := m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/join", control.Join{
+	err := m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/join", 0, control.Join{
 		Run: *m.Run, Role: control.Miner, Address: m.address, Hotkey: m.Hotkey,
 	}, &joined)
 	if err != nil {
@@ -86,7 +86,7 @@ func (m *miner) fetchRegistry(ctx context.Context) (control.Registry, error) {
 func (m *miner) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	_ = m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/leave", struct{}{}, &struct{}{})
+	_ = m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/leave", 0, struct{}{}, &struct{}{})
 }
 
 // watch follows the epochs that the validator certifies until ctx ends. While

@@ -68,6 +68,10 @@ func (v *validator) push(ctx context.Context) {
 // skipped, the validator never skips one.
 const ownPush = 3
 
+// pushTime is how long a member may work on one push: it waits for its own save
+// and tries the upload of a model several times.
+const pushTime = 10 * time.Minute
+
 // pushEpoch has an epoch pushed and checks the result. The members of the epoch
 // are asked in uid order; one that fails, after trying as often as it may, is
 // followed by the next. A tag that is there already is only checked.
@@ -85,7 +89,7 @@ func (v *validator) pushEpoch(ctx context.Context, r control.Record, e signed.En
 			continue
 		}
 		var done pushedWord
-		if err = v.client.Post(ctx, s.Peer, fmt.Sprintf("/v1/push/%d", r.Epoch), word{e}, &done); err != nil {
+		if err = v.client.Post(ctx, s.Peer, fmt.Sprintf("/v1/push/%d", r.Epoch), pushTime, word{e}, &done); err != nil {
 			continue
 		}
 		found := false

@@ -22,8 +22,9 @@ import (
 // it listens, and returns only if the other end has proven that key.
 type Dial func(ctx context.Context, peer signed.PeerID) (*tls.Conn, error)
 
-// Client calls other nodes. It keeps one connection per peer. Close it when
-// done.
+// Client calls other nodes. It keeps one connection per peer. Every request has
+// a deadline of its own, whatever its context: a peer that is silent, or slower
+// than [TransferTime] allows, is a fault.Network. Close the client when done.
 type Client struct {
 	http      *http.Client
 	transport *http.Transport
@@ -42,14 +43,19 @@ func NewClient(dial Dial) *Client {
 			if err := peer.UnmarshalText([]byte(host)); err != nil {
 				return nil, err
 			}
+			ctx, cancel := context.WithTimeout(ctx, connectTime)
+			defer cancel()
 			return dial(ctx, peer)
 		},
-		ForceAttemptHTTP2:  true,
-		DisableCompression: true,
-		IdleConnTimeout:    5 * time.Minute,
-		HTTP2:              &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 8 << 10,
+		IdleConnTimeout:        5 * time.Minute,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
 	}
-	return &Client{http: &http.Client{Transport: t}, transport: t}
+	// A peer answers for itself: it sends us nowhere else.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{http: &http.Client{Transport: t, CheckRedirect: stay}, transport: t}
 }
 
 // Close drops idle connections.
@@ -58,26 +64,30 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 // Get asks for a document. Unless wait is 0, the peer may take that long to
 // have it.
 func (c *Client) Get(ctx context.Context, peer signed.PeerID, path string, wait time.Duration, out any) error {
-	return c.document(ctx, http.MethodGet, peer, path, wait, nil, out)
+	if wait > 0 {
+		path += "?wait=" + strconv.Itoa(int((wait+time.Second-1)/time.Second))
+	}
+	return c.document(ctx, request{http.MethodGet, peer, path, wait, nil}, out)
 }
 
-// Post sends a document and reads the answer.
-func (c *Client) Post(ctx context.Context, peer signed.PeerID, path string, in, out any) error {
+// Post sends a document and reads the answer, which the peer may take work to
+// have ready.
+func (c *Client) Post(ctx context.Context, peer signed.PeerID, path string, work time.Duration, in, out any) error {
 	body, err := signed.Marshal(in)
 	if err != nil {
 		panic("control: " + err.Error()) // plain structs always encode
 	}
-	return c.document(ctx, http.MethodPost, peer, path, 0, body, out)
+	return c.document(ctx, request{http.MethodPost, peer, path, work, body}, out)
 }
 
 // document makes a request whose answer is a document.
-func (c *Client) document(ctx context.Context, method string, peer signed.PeerID, path string, wait time.Duration, body []byte, out any) error {
-	b, err := c.do(ctx, request{method, peer, path, wait, body}, signed.MaxDocument, false)
+func (c *Client) document(ctx context.Context, r request, out any) error {
+	b, err := c.do(ctx, r, signed.MaxDocument, false)
 	if err != nil {
 		return err
 	}
 	if err := signed.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("%s answers %s: %w", peer.Short(), path, err)
+		return fmt.Errorf("%s answers %s: %w", r.peer.Short(), r.path, err)
 	}
 	return nil
 }
@@ -95,18 +105,17 @@ func (c *Client) Upto(ctx context.Context, peer signed.PeerID, path string, size
 type request struct {
 	method string
 	peer   signed.PeerID
-	path   string
-	wait   time.Duration
+	path   string        // and query
+	work   time.Duration // that the answer may take beyond the time of its transfer
 	body   []byte
 }
 
-// do makes one request. The answer has at most limit bytes, or exactly so many.
+// do makes one request within its deadlines. The answer has at most limit bytes,
+// or exactly so many.
 func (c *Client) do(ctx context.Context, r request, limit int, exact bool) ([]byte, error) {
-	target := "https://" + hex.EncodeToString(r.peer[:]) + r.path
-	if r.wait > 0 {
-		target += "?wait=" + strconv.Itoa(int((r.wait+time.Second-1)/time.Second))
-	}
-	q, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(r.body))
+	timed, alarm := newAlarm(ctx, connectTime+TransferTime(len(r.body))+r.work)
+	defer alarm.stop()
+	q, err := http.NewRequestWithContext(timed, r.method, "https://"+hex.EncodeToString(r.peer[:])+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, fault.Wrap(fault.Unexpected, err)
 	}
@@ -116,31 +125,43 @@ func (c *Client) do(ctx context.Context, r request, limit int, exact bool) ([]by
 	}
 	a, err := c.http.Do(q)
 	if err != nil {
-		return nil, c.unreachable(ctx, r.peer, err)
+		return nil, unreachable(ctx, timed, r.peer, err)
 	}
 	defer a.Body.Close()
 	if a.StatusCode != http.StatusOK {
+		alarm.putOff(TransferTime(maxRefusal))
 		return nil, refusalIn(a, r.peer)
 	}
-	if a.ContentLength > int64(limit) || (exact && a.ContentLength != int64(limit)) {
-		return nil, fault.Errorf(fault.Damaged, "%s answers %s with %d bytes; %d are expected", r.peer.Short(), r.path, a.ContentLength, limit)
+	misfit := func(n int64) error {
+		return fault.Errorf(fault.Damaged, "%s answers %s with %d bytes; %d are expected", r.peer.Short(), r.path, n, limit)
 	}
-	b := make([]byte, 0, max(a.ContentLength, 0)+bytes.MinRead) // the length is known to be within the limit
-	buf := bytes.NewBuffer(b)
+	if a.ContentLength > int64(limit) || (exact && a.ContentLength != int64(limit)) {
+		return nil, misfit(a.ContentLength)
+	}
+	size := limit
+	if a.ContentLength >= 0 {
+		size = int(a.ContentLength)
+	}
+	alarm.putOff(TransferTime(size))
+	buf := bytes.NewBuffer(make([]byte, 0, max(a.ContentLength, 0)+bytes.MinRead)) // the length is known to be within the limit
 	if _, err := buf.ReadFrom(io.LimitReader(a.Body, int64(limit)+1)); err != nil {
-		return nil, c.unreachable(ctx, r.peer, err)
+		return nil, unreachable(ctx, timed, r.peer, err)
 	}
 	if buf.Len() > limit || (exact && buf.Len() != limit) {
-		return nil, fault.Errorf(fault.Damaged, "%s answers %s with %d bytes; %d are expected", r.peer.Short(), r.path, buf.Len(), limit)
+		return nil, misfit(int64(buf.Len()))
 	}
 	return buf.Bytes(), nil
 }
 
 // unreachable names the peer in a transport error. The caller's own context
-// comes first: a request that we ended is no failure of the peer.
-func (c *Client) unreachable(ctx context.Context, peer signed.PeerID, err error) error {
+// comes first: a request that we ended is no failure of the peer. One that its
+// alarm ended is.
+func unreachable(ctx, timed context.Context, peer signed.PeerID, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if context.Cause(timed) == errSilent {
+		err = errSilent
 	}
 	var long *url.Error // it repeats the peer's ID
 	if errors.As(err, &long) {
@@ -149,10 +170,13 @@ func (c *Client) unreachable(ctx context.Context, peer signed.PeerID, err error)
 	return fault.Errorf(fault.Network, "%s cannot be reached: %w", peer.Short(), err)
 }
 
+// maxRefusal caps the body of a refusal.
+const maxRefusal = 64 << 10
+
 // refusalIn reads why a peer said no.
 func refusalIn(a *http.Response, peer signed.PeerID) error {
 	r := &Refusal{Code: Failed, Message: "HTTP status " + strconv.Itoa(a.StatusCode)}
-	b, err := io.ReadAll(io.LimitReader(a.Body, 64<<10))
+	b, err := io.ReadAll(io.LimitReader(a.Body, maxRefusal))
 	if err == nil && a.Header.Get("Content-Type") == typeCBOR {
 		said := new(Refusal)
 		if signed.Unmarshal(b, said) == nil {

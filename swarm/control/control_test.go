@@ -115,7 +115,7 @@ func TestServerAndClient(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var got note
-		err := as(tt.as).Post(t.Context(), server, tt.path, note{tt.text}, &got)
+		err := as(tt.as).Post(t.Context(), server, tt.path, 0, note{tt.text}, &got)
 		if tt.want != "" {
 			if !IsRefusal(err, tt.want) {
 				t.Errorf("%s as %d: %v, want the refusal %q", tt.path, tt.as, err, tt.want)
@@ -227,7 +227,7 @@ func TestGarbageOnAConnection(t *testing.T) {
 		}
 	}
 	var got note
-	if err := as(1).Post(t.Context(), idOf(testKey(9)), "/echo", note{"still here"}, &got); err != nil {
+	if err := as(1).Post(t.Context(), idOf(testKey(9)), "/echo", 0, note{"still here"}, &got); err != nil {
 		t.Error(err)
 	}
 }
