@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 	"internal/f32":      {"internal/fault"},
 	"internal/seed":     {},
 	"internal/fault":    {},
+	"internal/httpx":    {"internal/fault"},
 	"internal/merkle":   {},
 	"internal/signed":   {"internal/fault", "internal/merkle"},
 	"internal/spec":     {"internal/fault", "internal/merkle", "internal/signed"},

@@ -1,0 +1,263 @@
+package httpx
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"lockstep/internal/fault"
+)
+
+// Options describe a Client.
+type Options struct {
+	Endpoint string // the origin that gets the token; "" is DefaultEndpoint
+	Token    string
+	Offline  bool
+	Agent    string // User-Agent, such as "lockstep/1 go/1.26"
+	Policy   Policy
+
+	// Transport replaces net/http's, for tests; nil is a transport of its own.
+	Transport http.RoundTripper
+}
+
+// Client sends requests, again and again where that may help. It is safe for
+// concurrent use. Use New.
+type Client struct {
+	Endpoint *url.URL
+
+	policy  Policy
+	offline bool
+	agent   string
+	direct  *http.Client // hands redirects back
+	follow  *http.Client
+	known   sync.Map // hosts that have answered: string -> struct{}
+	idle    func()
+	sleep   func(context.Context, time.Duration) error
+}
+
+// New returns a client. A bad endpoint is a fault.Config error.
+func New(o Options) (*Client, error) {
+	endpoint, err := ParseEndpoint(strings.TrimRight(first(o.Endpoint, DefaultEndpoint), "/"))
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{Endpoint: endpoint, policy: o.Policy.filled(), offline: o.Offline, agent: o.Agent, idle: func() {}, sleep: sleep}
+	next := o.Transport
+	if next == nil {
+		own := newTransport()
+		next, c.idle = own, own.CloseIdleConnections
+	}
+	rules := &originToken{next: next, endpoint: endpoint, token: o.Token}
+	c.follow = &http.Client{Transport: rules}
+	c.direct = &http.Client{Transport: rules, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return c, nil
+}
+
+// Close gives idle connections back.
+func (c *Client) Close() { c.idle() }
+
+// Offline says whether every request fails with ErrOffline.
+func (c *Client) Offline() bool { return c.offline }
+
+// Request is one request, which may have to be sent more than once.
+type Request struct {
+	Method string // "" is GET
+	URL    string // absolute
+	Header http.Header
+
+	Body   func() (io.Reader, error) // makes the body for each try; nil: none
+	Length int64                     // of the body; -1 if it is not known
+
+	Stay   bool  // hand a redirect to take instead of following it
+	Once   bool  // one try only: a second could do it twice
+	Accept []int // statuses for take besides 2xx (and 3xx with Stay)
+}
+
+func (r Request) method() string { return first(r.Method, http.MethodGet) }
+
+// Do sends the request until an answer is there that no retry would change, and
+// gives it to take, which reads the body and does not close it. An error of take
+// without a fault's kind, as the end of a body before its time, is retried too.
+// The error is of ctx, of take, or an *Error.
+func (c *Client) Do(ctx context.Context, r Request, take func(*http.Response) error) error {
+	target, err := url.Parse(r.URL)
+	if err != nil {
+		return fault.Wrap(fault.Config, err)
+	}
+	if c.offline {
+		return &Error{Method: r.method(), URL: bare(target), Err: ErrOffline}
+	}
+	start, quota := time.Now(), c.policy.Quota
+	for try := 0; ; try++ {
+		err := c.once(ctx, r, take)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var typed fault.Faulter
+		failed, answered := err.(*Error)
+		switch {
+		case answered:
+		case errors.As(err, &typed):
+			return err
+		default:
+			failed = &Error{Method: r.method(), URL: bare(target), Err: innermost(err)}
+		}
+		failed.Tries, failed.Spent = try+1, time.Since(start)
+		wait, ok := c.wait(r, failed, target.Host, try, &quota)
+		if !ok || lasting(err) {
+			return failed
+		}
+		if err := c.sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// wait decides whether to try again, and when. A wait that the server asks for
+// counts against the quota of waits, any other against the patience.
+func (c *Client) wait(r Request, failed *Error, host string, try int, quota *time.Duration) (time.Duration, bool) {
+	if r.Once || failed.Status != 0 && !retriable(failed.Status) {
+		return 0, false
+	}
+	if asked := failed.Asked; asked > 0 {
+		if asked > *quota {
+			return 0, false
+		}
+		*quota -= asked
+		failed.Asked = 0
+		return asked, true
+	}
+	if _, known := c.known.Load(host); !known && try+1 >= c.policy.Strangers {
+		return 0, false
+	}
+	wait := c.policy.backoff(try)
+	return wait, failed.Spent+wait <= c.policy.Patience
+}
+
+// once is one try.
+func (c *Client) once(ctx context.Context, r Request, take func(*http.Response) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	request, err := c.build(ctx, r)
+	if err != nil {
+		return err
+	}
+	client := c.follow
+	if r.Stay {
+		client = c.direct
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	c.known.Store(request.URL.Host, struct{}{})
+	watch := &watched{body: response.Body, cancel: cancel, silence: c.policy.Silence}
+	defer watch.stop()
+	response.Body = watch
+	redirect := r.Stay && response.StatusCode/100 == 3
+	if response.StatusCode/100 == 2 || redirect || slices.Contains(r.Accept, response.StatusCode) {
+		err := take(response)
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilence) {
+			return cause
+		}
+		return err
+	}
+	return refusal(r.method(), response)
+}
+
+func (c *Client) build(ctx context.Context, r Request) (*http.Request, error) {
+	var body io.Reader
+	if r.Body != nil {
+		var err error
+		if body, err = r.Body(); err != nil {
+			return nil, fault.Wrap(fault.KindOf(err), err) // typed: not the network's fault
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, r.method(), r.URL, body)
+	if err != nil {
+		return nil, fault.Wrap(fault.Config, err)
+	}
+	if body != nil {
+		request.ContentLength = r.Length
+	}
+	for name, values := range r.Header {
+		request.Header[name] = slices.Clone(values)
+	}
+	if c.agent != "" {
+		request.Header.Set("User-Agent", c.agent)
+	}
+	return request, nil
+}
+
+// refusal turns an answer into an Error, with what the server says about it.
+func refusal(method string, r *http.Response) *Error {
+	e := &Error{
+		Method: method, URL: bare(r.Request.URL), Status: r.StatusCode,
+		Code: r.Header.Get("X-Error-Code"), Message: clip(r.Header.Get("X-Error-Message")),
+		RequestID: clip(first(r.Header.Get("X-Request-Id"), r.Header.Get("X-Amzn-Trace-Id"), r.Header.Get("X-Amz-Cf-Id"))),
+	}
+	if retriable(r.StatusCode) {
+		e.Asked, _ = Asked(r.StatusCode, r.Header, time.Now())
+	}
+	if e.Message != "" || method == http.MethodHead {
+		return e
+	}
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
+	var said struct {
+		Error any `json:"error"`
+	}
+	if json.Unmarshal(body, &said) == nil && said.Error != nil {
+		e.Message = clip(fmt.Sprint(said.Error))
+	} else if looksHTML(r.Header, body) {
+		e.Message = "with a web page"
+	}
+	return e
+}
+
+// clip keeps a foreign message to one short line.
+func clip(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F }), " ")
+	if runes := []rune(s); len(runes) > 200 {
+		s = string(runes[:200]) + "..."
+	}
+	return s
+}
+
+func looksHTML(h http.Header, body []byte) bool {
+	return strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "text/html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+}
+
+// innermost drops the address from net/http's errors: Error has it already, and
+// without a query.
+func innermost(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,89 @@
+package httpx
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"lockstep/internal/fault"
+)
+
+// DefaultEndpoint is the public Hub.
+const DefaultEndpoint = "https://huggingface.co"
+
+// Settings are the variables of the environment that Hugging Face's own
+// libraries read, with the same meaning.
+type Settings struct {
+	Endpoint string // HF_ENDPOINT without a final slash, or DefaultEndpoint
+	Token    string // HF_TOKEN, HUGGING_FACE_HUB_TOKEN or the token file; "" is none
+	Offline  bool   // HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE: no request may leave
+	Home     string // HF_HOME, or huggingface in the user's cache folder
+	Cache    string // HF_HUB_CACHE or HUGGINGFACE_HUB_CACHE, or hub in Home
+}
+
+// FromEnvironment reads the settings through get, which is os.Getenv. A token
+// is looked for as Python's library does it; HF_HUB_DISABLE_IMPLICIT_TOKEN
+// leaves out the file that `huggingface-cli login` writes. An endpoint that is no
+// http or https address is a fault.Config error.
+func FromEnvironment(get func(string) string) (Settings, error) {
+	s := Settings{
+		Endpoint: strings.TrimRight(first(get("HF_ENDPOINT"), DefaultEndpoint), "/"),
+		Offline:  truth(get("HF_HUB_OFFLINE")) || truth(get("TRANSFORMERS_OFFLINE")),
+	}
+	if _, err := ParseEndpoint(s.Endpoint); err != nil {
+		return Settings{}, fault.Errorf(fault.Config, "HF_ENDPOINT: %w", err)
+	}
+	s.Home = get("HF_HOME")
+	if s.Home == "" {
+		s.Home = filepath.Join(first(get("XDG_CACHE_HOME"), filepath.Join(get("HOME"), ".cache")), "huggingface")
+	}
+	s.Cache = first(get("HF_HUB_CACHE"), get("HUGGINGFACE_HUB_CACHE"), filepath.Join(s.Home, "hub"))
+	s.Token = clean(first(get("HF_TOKEN"), get("HUGGING_FACE_HUB_TOKEN")))
+	if s.Token == "" && !truth(get("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
+		file, err := os.ReadFile(first(get("HF_TOKEN_PATH"), filepath.Join(s.Home, "token")))
+		if err == nil && len(file) <= maxToken {
+			s.Token = clean(string(file))
+		}
+	}
+	return s, nil
+}
+
+// maxToken is more than any token has.
+const maxToken = 4096
+
+// ParseEndpoint parses the address of a server: http or https, a host, perhaps
+// a path, nothing else.
+func ParseEndpoint(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fault.Wrap(fault.Config, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fault.Errorf(fault.Config, "%q is no address of a server, such as %s", address, DefaultEndpoint)
+	}
+	return u, nil
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// clean drops what an editor leaves around a token.
+func clean(token string) string {
+	return strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(token))
+}
+
+// truth is what Python's library takes for true.
+func truth(value string) bool {
+	switch strings.ToUpper(value) {
+	case "1", "ON", "YES", "TRUE":
+		return true
+	}
+	return false
+}
