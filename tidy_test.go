@@ -43,6 +43,7 @@ var arrows = map[string][]string{
 	"internal/seed":     {},
 	"internal/fault":    {},
 	"internal/httpx":    {"internal/fault"},
+	"internal/durable":  {"internal/fault"},
 	"internal/merkle":   {},
 	"internal/signed":   {"internal/fault", "internal/merkle"},
 	"internal/spec":     {"internal/fault", "internal/merkle", "internal/signed"},

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 )
@@ -65,16 +66,7 @@ func createTemp(dir string) (diskFile, error) {
 	return f, nil
 }
 
-func (osDisk) SyncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // a folder cannot be synced there; renames are journalled
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
+func (osDisk) SyncDir(dir string) error { return durable.SyncDir(dir) }
 
 // makeDir makes dir and the folders above it, and their names durable.
 func makeDir(d disk, dir string) error {

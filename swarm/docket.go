@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
@@ -178,7 +179,7 @@ func docketPath(dir string, epoch uint64) string {
 func (d *docket) save(dir string) error {
 	b, err := json.MarshalIndent(d, "", " ")
 	if err == nil {
-		err = replaceFile(docketPath(dir, d.Epoch), append(b, '\n'))
+		err = durable.Replace(docketPath(dir, d.Epoch), 0o644, append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("docket of epoch %d: %w", d.Epoch, err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/spec"
 )
@@ -51,7 +52,7 @@ const maxRunFile = 1 << 20
 // the run spec there, and a later one with another spec gets fault.Fingerprint.
 func (f Folder) open(run *spec.Run) (release func(), err error) {
 	if err := os.MkdirAll(string(f), 0o755); err != nil {
-		return nil, fmt.Errorf("run folder: %w", err)
+		return nil, fmt.Errorf("run folder: %w", durable.Explain(string(f), err))
 	}
 	lock, err := lockFolder(filepath.Join(string(f), "lock"))
 	if err != nil {
@@ -104,43 +105,12 @@ func (f Folder) LoadRun() (*spec.Run, error) {
 func (f Folder) saveRun(run *spec.Run) error {
 	b, err := json.MarshalIndent(run, "", "  ")
 	if err == nil {
-		err = replaceFile(f.Run(), append(b, '\n'))
+		err = durable.Replace(f.Run(), 0o644, append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("run spec %s: %w", f.Run(), err)
 	}
 	return nil
-}
-
-// replaceFile writes a file so that after a crash it has the old content or the
-// new one.
-func replaceFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	return err
 }
 
 // DifferentRun says that a folder belongs to a run with another spec.

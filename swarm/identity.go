@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
 	"lockstep/swarm/control"
@@ -92,37 +93,17 @@ func EnsureIdentity(path string) (Identity, error) {
 func createWhole(path string, content []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return durable.Explain(dir, err)
 	}
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
+	name, err := durable.Write(dir, content, durable.Create)
 	if err != nil {
+		return durable.Explain(path, err)
+	}
+	defer os.Remove(name)
+	if err := os.Link(name, path); err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Link(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	return err
-}
-
-// syncDir makes new names in a folder durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return durable.SyncDir(dir)
 }
 
 func identityOf(key ed25519.PrivateKey) Identity {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
 	"lockstep/swarm/control"
@@ -90,7 +91,7 @@ func (r *records) read(epoch uint64) (control.Record, signed.Envelope, error) {
 
 // write makes the record of the next epoch durable.
 func (r *records) write(record control.Record, e signed.Envelope) error {
-	if err := replaceFile(r.path(record.Epoch), e); err != nil {
+	if err := durable.Replace(r.path(record.Epoch), 0o644, e); err != nil {
 		return fmt.Errorf("record of epoch %d: %w", record.Epoch, err)
 	}
 	return nil

@@ -114,6 +114,9 @@ func (v *validator) start(ctx context.Context) (err error) {
 	if v.records, err = openRecords(v.folder.Records(), v.id.Peer); err != nil {
 		return err
 	}
+	if err := validate.RestoreFolders(v.cfg.EvidenceDir); err != nil {
+		return err
+	}
 	if v.chronicle, err = openChronicle(v.folder, v.Run, v.trusted); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -130,7 +131,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			return f, err
 		})
-		if fault.KindOf(err) != fault.Environment {
+		if fault.KindOf(err) != fault.Environment || !strings.Contains(err.Error(), "no space is left for "+folder) {
 			t.Fatalf("a full disk gives %v", err)
 		}
 		if got, err := ReadEvidence(folder); err != nil || got.Verdict.Outcome != Exact {
@@ -139,6 +140,51 @@ func TestFullDisk(t *testing.T) {
 		if left, _ := os.ReadDir(filepath.Dir(folder)); len(left) != 1 {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+}
+
+// TestKilledWhileReplacing: whatever a crash left beside a folder, there is one
+// folder afterwards, whole.
+func TestKilledWhileReplacing(t *testing.T) {
+	w := newWorld(t)
+	for _, replaced := range []bool{false, true} {
+		dir := t.TempDir()
+		folder := Folder(dir, 1, 0)
+		beside := func(prefix string) string {
+			return filepath.Join(filepath.Dir(folder), prefix+filepath.Base(folder))
+		}
+		want, fresh := w.honest(t), w.random(t)
+		place := folder
+		if !replaced {
+			place = beside(newPrefix)
+		}
+		for _, e := range []*Evidence{fresh, want} {
+			if err := e.Write(filepath.Join(dir, "elsewhere")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(filepath.Join(dir, "elsewhere"), place); err != nil {
+				t.Fatal(err)
+			}
+			place = beside(oldPrefix)
+		}
+		if replaced {
+			want = fresh
+		}
+		if err := RestoreFolders(dir); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadEvidence(folder); err != nil || got.Verdict.Outcome != want.Verdict.Outcome {
+			t.Errorf("replaced %v: %v", replaced, err)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(folder)); len(left) != 1 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+	if err := RestoreFolders(t.TempDir()); err != nil {
+		t.Errorf("without evidence: %v", err)
 	}
 }
 

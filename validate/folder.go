@@ -8,14 +8,24 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
+)
+
+// Names in the folder of all evidence: of what is being written, and of what is
+// being replaced.
+const (
+	evidenceDir = "evidence"
+	newPrefix   = ".new-"
+	oldPrefix   = ".old-"
 )
 
 // Folder returns where the evidence about a seat in an epoch belongs under a
 // node's folder: dir/evidence/EPOCH-UID.
 func Folder(dir string, epoch uint64, uid uint32) string {
-	return filepath.Join(dir, "evidence", fmt.Sprintf("%d-%d", epoch, uid))
+	return filepath.Join(dir, evidenceDir, fmt.Sprintf("%d-%d", epoch, uid))
 }
 
 // Write puts the evidence into folder, whole or not at all: the files are
@@ -40,13 +50,13 @@ func (e *Evidence) write(folder string, open create) error {
 		return nil
 	}
 	parent, name := filepath.Split(filepath.Clean(folder))
-	fresh := filepath.Join(parent, ".new-"+name)
+	fresh := filepath.Join(parent, newPrefix+name)
 	if err := e.writeFiles(fresh, open); err != nil {
 		os.RemoveAll(fresh)
-		return fmt.Errorf("evidence %s: %w", folder, err)
+		return fmt.Errorf("evidence: %w", durable.Explain(folder, err))
 	}
-	if err := replace(folder, fresh, filepath.Join(parent, ".old-"+name)); err != nil {
-		return fmt.Errorf("evidence %s: %w", folder, err)
+	if err := replace(folder, fresh, filepath.Join(parent, oldPrefix+name)); err != nil {
+		return fmt.Errorf("evidence: %w", durable.Explain(folder, err))
 	}
 	return nil
 }
@@ -71,7 +81,7 @@ func (e *Evidence) writeFiles(folder string, open create) error {
 			return err
 		}
 	}
-	return syncDir(folder)
+	return durable.SyncDir(folder)
 }
 
 func writeFile(open create, path string, data []byte) error {
@@ -97,18 +107,38 @@ func replace(folder, fresh, old string) error {
 	if err := os.Rename(fresh, folder); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(folder)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(folder)); err != nil {
 		return err
 	}
 	return os.RemoveAll(old)
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+// RestoreFolders brings the evidence under a node's folder into order after a
+// crash: a folder that was about to be replaced comes back, and what was never
+// put in place is removed. Call it before the first Write.
+func RestoreFolders(dir string) error {
+	dir = filepath.Join(dir, evidenceDir)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return errors.Join(d.Sync(), d.Close())
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if name, old := strings.CutPrefix(e.Name(), oldPrefix); old {
+			_, missing := os.Stat(filepath.Join(dir, name))
+			if errors.Is(missing, fs.ErrNotExist) {
+				err = errors.Join(err, os.Rename(path, filepath.Join(dir, name)))
+				continue
+			}
+		} else if !strings.HasPrefix(e.Name(), newPrefix) {
+			continue
+		}
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	if err != nil {
+		return fmt.Errorf("evidence: %w", durable.Explain(dir, err))
+	}
+	return nil
 }
 
 // ReadEvidence reads a folder that Write made, or a copy of it. A part that is

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/reduce"
@@ -37,6 +38,8 @@ type Averages struct {
 	dir   string
 	shape commit.Shape
 
+	create func(dir string) (durable.File, error) // replaced in tests
+
 	mu      sync.Mutex
 	entries []average // in the order of saving
 }
@@ -52,13 +55,13 @@ type average struct {
 // a crash left unfinished, and any whose digests do not fit, are removed.
 func OpenAverages(dir string, shape commit.Shape) (*Averages, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("averages: %w", err)
+		return nil, fmt.Errorf("averages: %w", durable.Explain(dir, err))
 	}
 	names, err := os.ReadDir(dir) // sorted, so epochs of equal width ascend
 	if err != nil {
 		return nil, fmt.Errorf("averages: %w", err)
 	}
-	a := &Averages{dir: dir, shape: shape}
+	a := &Averages{dir: dir, shape: shape, create: createAverage}
 	for _, n := range names {
 		path := filepath.Join(dir, n.Name())
 		if e, err := readAverage(path, shape); err == nil {
@@ -101,10 +104,13 @@ func readAverage(path string, shape commit.Shape) (average, error) {
 	return e, nil
 }
 
+func createAverage(dir string) (durable.File, error) { return os.CreateTemp(dir, temporary+"*") }
+
 // Put saves an average and forgets those of older epochs. An average that is
 // there already becomes the newest of its epoch. Where a COMMIT may rest on this
-// copy it must be durable; one that only serves others need not be.
-func (a *Averages) Put(s reduce.Save, durable bool) error {
+// copy it must be lasting, on the disk before Put returns; one that only serves
+// others need not be.
+func (a *Averages) Put(s reduce.Save, lasting bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	known := slices.IndexFunc(a.entries, func(e average) bool { return e.epoch == s.Epoch && e.root == s.Root })
@@ -114,16 +120,16 @@ func (a *Averages) Put(s reduce.Save, durable bool) error {
 		return nil
 	}
 	path := filepath.Join(a.dir, fmt.Sprintf("%020d-%s%s", s.Epoch, s.Root.Short(), averageSuffix))
-	if err := a.write(path, s, durable); err != nil {
-		return fmt.Errorf("average of epoch %d: %w", s.Epoch, err)
+	if err := a.write(path, s, lasting); err != nil {
+		return fmt.Errorf("average of epoch %d: %w", s.Epoch, durable.Explain(path, err))
 	}
 	a.entries = append(a.entries, average{s.Epoch, s.Root, slices.Clone(s.Leaves), path})
 	return a.prune()
 }
 
 // write writes the file of an average under a temporary name and renames it.
-func (a *Averages) write(path string, s reduce.Save, durable bool) error {
-	f, err := os.CreateTemp(a.dir, temporary+"*")
+func (a *Averages) write(path string, s reduce.Save, lasting bool) error {
+	f, err := a.create(a.dir)
 	if err != nil {
 		return err
 	}
@@ -139,15 +145,15 @@ func (a *Averages) write(path string, s reduce.Save, durable bool) error {
 		w.Write(buf[:a.shape.Bytes(len(x))])
 	}
 	err = w.Flush()
-	if err == nil && durable {
+	if err == nil && lasting {
 		err = f.Sync()
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err == nil && durable {
-		err = syncFolder(a.dir)
+	if err == nil && lasting {
+		err = durable.SyncDir(a.dir)
 	}
 	return err
 }

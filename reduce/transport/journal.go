@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
 	"lockstep/reduce"
@@ -42,7 +42,7 @@ type Journal struct {
 // fault.Damaged error, and the file is left as it is.
 func OpenJournal(path string) (*Journal, []reduce.Record, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, nil, fmt.Errorf("journal: %w", err)
+		return nil, nil, fmt.Errorf("journal: %w", durable.Explain(path, err))
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +54,7 @@ func OpenJournal(path string) (*Journal, []reduce.Record, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, nil, fmt.Errorf("journal: %w", err)
+		return nil, nil, fmt.Errorf("journal: %w", durable.Explain(path, err))
 	}
 	j := &Journal{path: path, file: f, size: size, compactAt: compactAt}
 	if err := j.start(); err != nil {
@@ -75,10 +75,10 @@ func (j *Journal) start() error {
 		err = j.file.Sync()
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(j.path))
+		err = durable.SyncDir(filepath.Dir(j.path))
 	}
 	if err != nil {
-		return fmt.Errorf("journal %s: %w", j.path, err)
+		return fmt.Errorf("journal %s: %w", j.path, durable.Explain(j.path, err))
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (j *Journal) Append(r reduce.Record) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		j.broken = fmt.Errorf("journal %s: %w", j.path, err)
+		j.broken = fmt.Errorf("journal %s: %w", j.path, durable.Explain(j.path, err))
 		return j.broken
 	}
 	j.size += int64(len(b))
@@ -166,7 +166,7 @@ func (j *Journal) Rewrite(records []reduce.Record) error {
 	}
 	f, err := replace(j.path, b)
 	if err != nil {
-		return fmt.Errorf("journal %s: %w", j.path, err)
+		return fmt.Errorf("journal %s: %w", j.path, durable.Explain(j.path, err))
 	}
 	j.file.Close() // the old file has no name any more
 	j.file, j.size, j.broken = f, int64(len(b)), nil
@@ -178,37 +178,8 @@ func (j *Journal) Close() error { return j.file.Close() }
 
 // replace puts a new file in the place of path and returns it open.
 func replace(path string, content []byte) (*os.File, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".journal-*")
-	if err != nil {
+	if err := durable.Replace(path, 0o644, content); err != nil {
 		return nil, err
 	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(path))
-	}
-	if err != nil {
-		f.Close()
-		os.Remove(f.Name())
-		return nil, err
-	}
-	return f, nil
-}
-
-// syncFolder makes names in a folder durable, where the system can.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
+	return os.OpenFile(path, os.O_RDWR, 0o644)
 }

@@ -292,7 +292,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		before := l.Head()
 		err := l.Append(entry(251, "roster", 1), entry(251, "verdict", 2))
-		if fault.KindOf(err) != fault.Environment || !errors.Is(err, syscall.ENOSPC) {
+		if fault.KindOf(err) != fault.Environment || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "no space is left for "+dir) {
 			t.Fatalf("a full disk gives %v", err)
 		}
 		if l.Head() != before {

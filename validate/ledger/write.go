@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 )
 
@@ -33,7 +34,7 @@ type file interface {
 // and opens it for appending. A torn tail, which the report names, is cut off.
 func Open(dir string) (*Ledger, Report, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, Report{}, fmt.Errorf("ledger: %w", err)
+		return nil, Report{}, fmt.Errorf("ledger: %w", durable.Explain(dir, err))
 	}
 	r, err := Check(dir)
 	if err != nil {
@@ -109,6 +110,7 @@ func (l *Ledger) write(piece []byte) error {
 	if err == nil {
 		return nil
 	}
+	err = durable.Explain(filepath.Join(l.dir, l.name), err)
 	if undo := l.file.Truncate(l.size); undo != nil {
 		l.broken = fmt.Errorf("ledger: %s is unusable until it is opened again: %w", l.name, err)
 		return l.broken
@@ -127,11 +129,11 @@ func (l *Ledger) use(name string) error {
 	path := filepath.Join(l.dir, name)
 	f, err := l.open(path)
 	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
+		return fmt.Errorf("ledger: %w", durable.Explain(path, err))
 	}
 	info, err := os.Stat(path)
 	if err == nil {
-		err = syncDir(l.dir)
+		err = durable.SyncDir(l.dir)
 	}
 	if err != nil {
 		f.Close()
@@ -139,16 +141,6 @@ func (l *Ledger) use(name string) error {
 	}
 	l.file, l.name, l.size = f, name, info.Size()
 	return nil
-}
-
-// syncDir makes a new file's name durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // Close closes the file. The ledger may be appended to again.
