@@ -17,3 +17,4 @@ package f32
 
 //go:generate go -C _asm run . -set rows
 //go:generate go -C _asm run . -set matmul
+//go:generate go -C _asm run . -set matvec

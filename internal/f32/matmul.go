@@ -82,6 +82,9 @@ type product struct {
 	chunks, chunkRows   int       // tasks along m, rows of each
 	genericTask         func(int) // the methods of these names, bound once
 	packTask, stripTask func(int)
+
+	vectors               *vectorKernels // of a product with one row
+	rowsTask, columnsTask func(int)
 }
 
 var products freeList[product]
@@ -91,6 +94,7 @@ func takeProduct() *product {
 	if p == nil {
 		p = new(product)
 		p.genericTask, p.packTask, p.stripTask = p.genericStrip, p.packGroupOfA, p.multiplyStrip
+		p.rowsTask, p.columnsTask = p.vectorRows, p.vectorColumnGroups
 	}
 	return p
 }
@@ -108,6 +112,10 @@ func (p *product) run() {
 	}
 	if p.k == 0 {
 		p.empty()
+		return
+	}
+	if ks := vectorKernelsFor(Active()); ks != nil && p.m == 1 && p.aCol == 1 && p.n >= lanes {
+		p.vector(ks)
 		return
 	}
 	if ks := kernelsFor(Active(), p.n); ks != nil {

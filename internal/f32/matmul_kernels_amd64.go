@@ -26,3 +26,19 @@ func kernelsFor(isa ISA, n int) *kernels {
 	}
 	return nil
 }
+
+var (
+	vectorsAVX2   = vectorKernels{rows: rowChainsAVX2, columns: columnChainsAVX2}
+	vectorsAVX512 = vectorKernels{rows: rowChainsAVX512, columns: columnChainsAVX512}
+)
+
+// vectorKernelsFor chooses the kernels for a product with one row, or nil.
+func vectorKernelsFor(isa ISA) *vectorKernels {
+	switch isa {
+	case AVX512:
+		return &vectorsAVX512
+	case AVX2:
+		return &vectorsAVX2
+	}
+	return nil
+}

@@ -11,3 +11,6 @@ func pause(n uint32) {
 
 // kernelsFor finds no kernels: the portable product serves.
 func kernelsFor(ISA, int) *kernels { return nil }
+
+// vectorKernelsFor finds none either.
+func vectorKernelsFor(ISA) *vectorKernels { return nil }

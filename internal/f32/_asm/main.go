@@ -2,10 +2,11 @@
 // stubs. It is a module of its own, so that the generator's dependencies never
 // reach the main module; the leading underscore hides it from "./...".
 //
-// Each set of kernels is generated apart; "go generate" in package f32 runs both:
+// Each set of kernels is generated apart; "go generate" in package f32 runs all:
 //
 //	go -C _asm run . -set rows     # rows_amd64.s and rows_amd64.go
 //	go -C _asm run . -set matmul   # matmul_amd64.s and matmul_amd64.go
+//	go -C _asm run . -set matvec   # matvec_amd64.s and matvec_amd64.go
 package main
 
 import (
@@ -21,7 +22,7 @@ import (
 var sets = map[string]func(){}
 
 func main() {
-	set := flag.String("set", "", "set of kernels to write: rows or matmul")
+	set := flag.String("set", "", "set of kernels to write: rows, matmul or matvec")
 	flag.Parse()
 	emit, ok := sets[*set]
 	if !ok {
