@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -41,7 +42,8 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interva
 type Options struct {
 	// Allow decides who may use the bulk plane; nil allows every key. A peer
 	// that is refused is dropped before it can send a frame. The control plane
-	// is open to every key: its handlers refuse with a reason, see Guard.
+	// is open to every key: its handlers refuse with a reason. Allow may take
+	// its time, for it may have to ask others.
 	Allow  func(signed.PeerID) error
 	Limits Limits
 }
@@ -55,7 +57,8 @@ type Endpoint struct {
 	options  Options
 	listener net.Listener
 	gate     gate
-	pending  chan struct{} // one token for each handshake under way
+	pending  places // handshakes under way
+	asking   places // calls of Allow
 	bulk     chan Conn
 	control  chan net.Conn
 
@@ -63,7 +66,7 @@ type Endpoint struct {
 	once    sync.Once
 	workers sync.WaitGroup
 	mu      sync.Mutex
-	opening map[net.Conn]bool // handshakes under way, for Close
+	opening map[net.Conn]bool // not handed out yet, for Close
 }
 
 var _ Transport = (*Endpoint)(nil)
@@ -83,7 +86,8 @@ func Listen(address string, key ed25519.PrivateKey, o Options) (*Endpoint, error
 	e := &Endpoint{
 		id: signed.IDOf(key.Public().(ed25519.PublicKey)), cert: cert, options: o, listener: l,
 		gate:    gate{limit: o.Limits.PerSecond},
-		pending: make(chan struct{}, o.Limits.Pending),
+		pending: places{all: o.Limits.Pending, each: o.Limits.PendingEach},
+		asking:  places{all: o.Limits.Pending, each: o.Limits.PendingEach},
 		bulk:    make(chan Conn, o.Limits.Idle), control: make(chan net.Conn, o.Limits.Idle),
 		closed: make(chan struct{}), opening: map[net.Conn]bool{},
 	}
@@ -109,62 +113,78 @@ func (e *Endpoint) accept() {
 			e.pause() // out of file descriptors, most likely: others may close some
 			continue
 		}
-		if !e.gate.admit(conn.RemoteAddr(), time.Now()) || !e.begin(conn) {
+		from := networkOf(conn.RemoteAddr())
+		if !e.gate.admit(from, time.Now()) || !e.pending.take(from) {
 			conn.Close()
 			continue
 		}
+		e.open(conn)
 		e.workers.Go(func() {
-			defer e.end(conn)
-			e.handshake(conn, config)
+			defer e.opened(conn)
+			e.welcome(conn, config, from)
 		})
 	}
 }
 
-// begin takes a place among the handshakes under way, if one is free.
-func (e *Endpoint) begin(conn net.Conn) bool {
-	select {
-	case e.pending <- struct{}{}:
-	default:
-		return false
-	}
+// open and opened bracket the time in which Close has to close a connection.
+func (e *Endpoint) open(conn net.Conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.opening[conn] = true
-	return true
-}
-
-func (e *Endpoint) end(conn net.Conn) {
-	e.mu.Lock()
-	delete(e.opening, conn)
-	e.mu.Unlock()
-	<-e.pending
-}
-
-// handshake finishes TLS and passes the connection to the plane it asked for.
-func (e *Endpoint) handshake(raw net.Conn, config *tls.Config) {
-	raw.SetDeadline(time.Now().Add(e.options.Limits.Handshake))
-	wire := &coalescer{Conn: raw}
-	conn := tls.Server(wire, config)
-	if err := conn.Handshake(); err != nil {
-		raw.Close() // garbage, a stranger's protocol, or a peer that went away
-		return
+	if e.isClosed() { // it may have looked already
+		conn.Close()
 	}
-	raw.SetDeadline(time.Time{})
-	state := conn.ConnectionState()
-	peer, err := peerOf(&state)
+}
+
+func (e *Endpoint) opened(conn net.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.opening, conn)
+}
+
+// welcome finishes TLS and passes the connection to the plane it asked for.
+func (e *Endpoint) welcome(raw net.Conn, config *tls.Config, from netip.Prefix) {
+	wire := &coalescer{Conn: raw}
+	conn, peer, err := e.handshake(wire, config, from)
 	switch {
-	case err != nil:
-	case state.NegotiatedProtocol == controlProtocol:
+	case err != nil: // garbage, a stranger's protocol, or a peer that went away
+	case conn.ConnectionState().NegotiatedProtocol == controlProtocol:
 		if offer(e.control, net.Conn(conn)) {
 			return
 		}
-	case state.NegotiatedProtocol == bulkProtocol:
-		allowed := e.options.Allow == nil || e.options.Allow(peer) == nil
-		if allowed && offer(e.bulk, Conn(newLink(conn, wire, peer))) {
+	case conn.ConnectionState().NegotiatedProtocol == bulkProtocol:
+		if e.allowed(peer, from) && offer(e.bulk, Conn(newLink(conn, wire, peer))) {
 			return
 		}
 	}
 	raw.Close() // no TLS farewell: it could block on a peer that does not read
+}
+
+// handshake proves the key of a peer, and gives back the place among the
+// handshakes under way.
+func (e *Endpoint) handshake(wire net.Conn, config *tls.Config, from netip.Prefix) (*tls.Conn, signed.PeerID, error) {
+	defer e.pending.give(from)
+	wire.SetDeadline(time.Now().Add(e.options.Limits.Handshake))
+	conn := tls.Server(wire, config)
+	if err := conn.Handshake(); err != nil {
+		return nil, signed.PeerID{}, err
+	}
+	wire.SetDeadline(time.Time{})
+	state := conn.ConnectionState()
+	peer, err := peerOf(&state)
+	return conn, peer, err
+}
+
+// allowed asks whether a peer may use the bulk plane.
+func (e *Endpoint) allowed(peer signed.PeerID, from netip.Prefix) bool {
+	if e.options.Allow == nil {
+		return true
+	}
+	if !e.asking.take(from) {
+		return false
+	}
+	defer e.asking.give(from)
+	return e.options.Allow(peer) == nil
 }
 
 // offer puts v into the queue unless it is full.

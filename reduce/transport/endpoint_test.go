@@ -15,6 +15,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -221,40 +223,140 @@ func TestPeerOfPlainRequest(t *testing.T) {
 	}
 }
 
-func TestGateCountsByAddressAndSecond(t *testing.T) {
+func TestNetworksOfAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"10.0.0.1:5": "10.0.0.1/32", "[::ffff:10.0.0.1]:5": "10.0.0.1/32",
+		"[2001:db8:1:2:3::4]:5": "2001:db8:1:2::/64", "[fe80::1%eth0]:5": "fe80::/64",
+	} {
+		tcp, err := net.ResolveTCPAddr("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := networkOf(tcp).String(); got != want {
+			t.Errorf("%s counts for %s, want %s", address, got, want)
+		}
+	}
+	if n := networkOf(&net.UnixAddr{Name: "x"}); n.IsValid() {
+		t.Errorf("a path counts for %v", n)
+	}
+}
+
+func TestGateCountsByNetworkAndSecond(t *testing.T) {
 	g := gate{limit: 2}
 	now := time.Unix(100, 0)
-	one, two := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 5}, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 5}
+	one, two := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
 	for i, want := range []bool{true, true, false} {
 		if g.admit(one, now) != want {
 			t.Errorf("connection %d: admitted %v", i, !want)
 		}
 	}
 	if !g.admit(two, now) || !g.admit(one, now.Add(time.Second)) {
-		t.Error("another address, or the next second, is refused")
+		t.Error("another network, or the next second, is refused")
+	}
+	for i := range 2 * maxNetworks {
+		g.admit(netip.PrefixFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 32), now)
+	}
+	if len(g.count) > maxNetworks {
+		t.Errorf("%d networks are remembered", len(g.count))
 	}
 }
 
-func TestPendingHandshakesAreBounded(t *testing.T) {
-	b := listen(t, 2, Options{Limits: Limits{Pending: 2, Handshake: 30 * time.Second}})
-	var conns []net.Conn
-	for range 3 {
-		c, err := net.Dial("tcp", b.Addr().String())
-		if err != nil {
-			t.Fatal(err)
+func TestPlaces(t *testing.T) {
+	p := places{all: 3, each: 2}
+	one, two := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
+	for i, step := range []struct {
+		from netip.Prefix
+		want bool
+	}{{one, true}, {one, true}, {one, false}, {two, true}, {two, false}} {
+		if p.take(step.from) != step.want {
+			t.Errorf("step %d: taken %v", i, !step.want)
 		}
-		defer c.Close()
-		conns = append(conns, c)
-		time.Sleep(20 * time.Millisecond) // let the endpoint take them in order
 	}
-	conns[2].SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := conns[2].Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
-		t.Errorf("the third connection is kept: %v", err)
+	p.give(one)
+	if !p.take(two) {
+		t.Error("a place given back is not free")
+	}
+	for _, n := range []netip.Prefix{one, two, two} {
+		p.give(n)
+	}
+	if p.taken != 0 || len(p.of) != 0 {
+		t.Errorf("all places are free, yet %d of %v are taken", p.taken, p.of)
+	}
+}
+
+// dialFrom opens a TCP connection from an address of the loopback network.
+func dialFrom(t *testing.T, host string, e *Endpoint) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}
+	c, err := d.Dial("tcp", e.Addr().String())
+	if err != nil && host != "127.0.0.1" {
+		t.Skipf("this machine has no %s", host)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestPendingHandshakesAreBounded: silent connections take places, by network
+// and in all, and no more than that; Close does not wait for them.
+func TestPendingHandshakesAreBounded(t *testing.T) {
+	b := listen(t, 2, Options{Limits: Limits{Pending: 3, PendingEach: 2, Handshake: 30 * time.Second}})
+	kept := func(c net.Conn, patience time.Duration) bool {
+		c.SetReadDeadline(time.Now().Add(patience))
+		_, err := c.Read(make([]byte, 1))
+		return err != nil && errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	for i, step := range []struct {
+		from string
+		want bool
+	}{{"127.0.0.1", true}, {"127.0.0.1", true}, {"127.0.0.1", false}, {"127.0.0.2", true}, {"127.0.0.3", false}} {
+		patience := 10 * time.Second // for the end of one that must end
+		if step.want {
+			patience = 100 * time.Millisecond
+		}
+		if kept(dialFrom(t, step.from, b), patience) != step.want {
+			t.Errorf("connection %d, from %s: kept %v", i, step.from, !step.want)
+		}
 	}
 	start := time.Now()
-	b.Close() // must not wait for silent peers
+	b.Close()
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("Close took %v", took)
+	}
+}
+
+// TestAllowHoldsNoPlace: while Allow asks somebody, others can connect; and
+// Allow itself is bounded.
+func TestAllowHoldsNoPlace(t *testing.T) {
+	asked, answer := make(chan signed.PeerID), make(chan struct{})
+	b := listen(t, 2, Options{Limits: Limits{Pending: 1, PendingEach: 1}, Allow: func(p signed.PeerID) error {
+		asked <- p
+		<-answer
+		return nil
+	}})
+	defer close(answer)
+	slow, err := listen(t, 1, Options{}).Dial(testContext(t), b.ID(), b.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	if p := <-asked; p != testID(1) {
+		t.Errorf("asked for %s", p.Short())
+	}
+	c, err := listen(t, 3, Options{}).DialControl(testContext(t), b.ID(), b.Addr().String())
+	if err != nil {
+		t.Fatalf("while Allow takes its time: %v", err)
+	}
+	c.Close()
+	second, err := listen(t, 4, Options{}).Dial(testContext(t), b.ID(), b.Addr().String())
+	if err == nil {
+		defer second.Close()
+		second.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err = second.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("a second call of Allow is waited for")
+		}
 	}
 }
 
