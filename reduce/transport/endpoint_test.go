@@ -176,22 +176,22 @@ func TestOtherKeysAndProtocols(t *testing.T) {
 	}
 }
 
+// TestControlPlane: an http.Server takes the connections and sees whose they
+// are, and one that is closed leaves the port open.
 func TestControlPlane(t *testing.T) {
-	a, b := listen(t, 1, Options{}), listen(t, 2, Options{})
-	allow := func(p signed.PeerID) error {
-		if p != testID(1) {
-			return fault.Errorf(fault.Network, "key %s is not registered", p.Short())
-		}
-		return nil
-	}
-	server := &http.Server{Handler: Guard(allow, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, _ := PeerOf(r)
+	ctx := testContext(t)
+	a, b := listen(t, 1, Options{}), listen(t, 2, Options{Allow: func(signed.PeerID) error { return errors.New("no") }})
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, _ := peerOf(r.TLS)
 		fmt.Fprintf(w, "%s %s", r.Proto, peer)
-	}))}
+	})}
 	go server.Serve(b.Control())
-	defer server.Close()
-
-	client := a.Client(b.ID(), b.Addr().String())
+	client := &http.Client{Transport: &http.Transport{
+		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return a.DialControl(ctx, b.ID(), b.Addr().String())
+		},
+		ForceAttemptHTTP2: true,
+	}}
 	defer client.CloseIdleConnections()
 	resp, err := client.Get("https://peer/v1/status")
 	if err != nil {
@@ -202,24 +202,11 @@ func TestControlPlane(t *testing.T) {
 	if want := "HTTP/2.0 " + testID(1).String(); string(body) != want {
 		t.Errorf("got %q, want %q", body, want)
 	}
-
-	stranger := listen(t, 3, Options{}).Client(b.ID(), b.Addr().String())
-	defer stranger.CloseIdleConnections()
-	resp, err = stranger.Get("https://peer/v1/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ = io.ReadAll(resp.Body)
-	resp.Body.Close()
-	var refusal Refusal
-	if err := signed.Unmarshal(body, &refusal); err != nil || resp.StatusCode != 403 || refusal.Code != int(fault.Network) {
-		t.Errorf("a stranger gets %d %+v (%v)", resp.StatusCode, refusal, err)
-	}
-}
-
-func TestPeerOfPlainRequest(t *testing.T) {
-	if _, ok := PeerOf(&http.Request{}); ok {
-		t.Error("a request without TLS has a peer")
+	server.Close()
+	if c, err := a.DialControl(ctx, b.ID(), b.Addr().String()); err != nil {
+		t.Errorf("the port was closed with the server: %v", err)
+	} else {
+		c.Close()
 	}
 }
 
@@ -358,11 +345,6 @@ func TestAllowHoldsNoPlace(t *testing.T) {
 			t.Error("a second call of Allow is waited for")
 		}
 	}
-}
-
-func isReset(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && !op.Timeout()
 }
 
 func TestCloseEndsAccept(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
-	"net/http"
 	"time"
 
 	"lockstep/internal/fault"
@@ -92,14 +91,4 @@ func peerOf(s *tls.ConnectionState) (signed.PeerID, error) {
 		return signed.PeerID{}, fault.Errorf(fault.Network, "peer's key is a %T, not ed25519", s.PeerCertificates[0].PublicKey)
 	}
 	return signed.IDOf(key), nil
-}
-
-// PeerOf returns who sent a request of the control plane; false for a request
-// that came by another way.
-func PeerOf(r *http.Request) (signed.PeerID, bool) {
-	if r.TLS == nil {
-		return signed.PeerID{}, false
-	}
-	id, err := peerOf(r.TLS)
-	return id, err == nil
 }

@@ -131,8 +131,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// PeerOf returns the key at the other end of a TLS connection.
-func PeerOf(s *tls.ConnectionState) (signed.PeerID, error) {
+// peerOf returns the key at the other end of a TLS connection.
+func peerOf(s *tls.ConnectionState) (signed.PeerID, error) {
 	if s == nil || len(s.PeerCertificates) == 0 {
 		return signed.PeerID{}, errors.New("the connection shows no certificate")
 	}
@@ -202,7 +202,7 @@ func (h *handler) serve(w http.ResponseWriter, q *http.Request, r Route) {
 
 // answer checks who asks and what, and lets the route answer.
 func (h *handler) answer(q *http.Request, r Route) (Reply, *Budget, error) {
-	peer, err := PeerOf(q.TLS)
+	peer, err := peerOf(q.TLS)
 	if err != nil {
 		return Reply{}, nil, Refuse(Unregistered, "%v", err)
 	}
