@@ -53,15 +53,16 @@ type Optimizer struct {
 
 // Train is for one process without a network.
 type Train struct {
-	Steps     int `mapstructure:"steps" help:"optimizer steps" min:"1" max:"1000000000"`
-	Batch     int `mapstructure:"batch" help:"sequences per step (0: the model's own)" min:"0" max:"65536"`
-	PushEvery int `mapstructure:"push-every" help:"commit and tag the model every so many steps (0: at the end only)" min:"0" max:"1000000000"`
+	Steps     int           `mapstructure:"steps" help:"optimizer steps, counted from the run's beginning" min:"1" max:"1000000000"`
+	Batch     int           `mapstructure:"batch" help:"sequences per step (0: the model's own)" min:"0" max:"65536"`
+	PushEvery int           `mapstructure:"push-every" help:"commit and tag the model every so many steps (0: at the end only)" min:"0" max:"1000000000"`
+	SaveEvery time.Duration `mapstructure:"save-every" help:"save the state when so much work would be lost in a crash (0s: after every step)" min:"0s" max:"24h"`
 }
 
 // Swarm is for a whole network on this machine.
 type Swarm struct {
 	Miners   int `mapstructure:"miners" help:"miners" min:"1" max:"64"`
-	Epochs   int `mapstructure:"epochs" help:"epochs" min:"1" max:"1000000000"`
+	Epochs   int `mapstructure:"epochs" help:"epochs, counted from the run's beginning" min:"1" max:"1000000000"`
 	Cheaters int `mapstructure:"cheaters" help:"how many of the last miners cheat: random, switch, recommit, tokens in turn" min:"0" max:"64"`
 }
 
@@ -105,7 +106,7 @@ func Default() Config {
 		Optimizer: Optimizer{
 			Beta1: 0.9, Beta2: 0.95, Epsilon: 1e-8, WeightDecay: 0.1, ClipNorm: 1,
 		},
-		Train: Train{Steps: 20, PushEvery: 1},
+		Train: Train{Steps: 20, PushEvery: 1, SaveEvery: 2 * time.Minute},
 		Swarm: Swarm{Miners: 3, Epochs: 16},
 		Node: Node{
 			Listen: "127.0.0.1:0", ClaimDeadline: 10 * time.Minute,

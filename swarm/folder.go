@@ -47,25 +47,33 @@ func (f Folder) Ledger() string { return filepath.Join(string(f), "ledger") }
 // maxRunFile caps run.json.
 const maxRunFile = 1 << 20
 
-// open creates the folder where it is missing, takes it for this process alone,
-// and checks that it belongs to the run: the first node to use a folder leaves
-// the run spec there, and a later one with another spec gets fault.Fingerprint.
-func (f Folder) open(run *spec.Run) (release func(), err error) {
+// Lock creates the folder where it is missing and takes it for this process
+// alone, until release is called or the process ends, however it ends.
+func (f Folder) Lock() (release func(), err error) {
 	if err := os.MkdirAll(string(f), 0o755); err != nil {
 		return nil, fmt.Errorf("run folder: %w", durable.Explain(string(f), err))
 	}
-	lock, err := lockFolder(filepath.Join(string(f), "lock"))
+	return lockFolder(filepath.Join(string(f), "lock"))
+}
+
+// Open takes the folder as Lock does and checks that it belongs to the run: the
+// first to use a folder leaves the run spec there, and a later one with another
+// spec gets fault.Fingerprint.
+func (f Folder) Open(run *spec.Run) (release func(), err error) {
+	lock, err := f.Lock()
 	if err != nil {
 		return nil, err
 	}
-	if err := f.checkRun(run); err != nil {
+	if err := f.CheckRun(run); err != nil {
 		lock()
 		return nil, err
 	}
 	return lock, nil
 }
 
-func (f Folder) checkRun(run *spec.Run) error {
+// CheckRun compares the folder's run spec with run, and leaves run there if it
+// has none. The error for another run is a *DifferentRun.
+func (f Folder) CheckRun(run *spec.Run) error {
 	before, err := f.LoadRun()
 	if errors.Is(err, fs.ErrNotExist) {
 		return f.saveRun(run)

@@ -12,17 +12,17 @@ import (
 func TestFolderBelongsToOneRun(t *testing.T) {
 	run, _ := testRun(t)
 	f := Folder(t.TempDir())
-	release, err := f.open(run)
+	release, err := f.Open(run)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if filePrivacy { // where there are locks
-		if _, err := f.open(run); fault.KindOf(err) != fault.Config {
+		if _, err := f.Open(run); fault.KindOf(err) != fault.Config {
 			t.Errorf("a second process: %v", err)
 		}
 	}
 	release()
-	release, err = f.open(run)
+	release, err = f.Open(run)
 	if err != nil {
 		t.Fatalf("the same run again: %v", err)
 	}
@@ -33,12 +33,12 @@ func TestFolderBelongsToOneRun(t *testing.T) {
 	}
 	other := *run
 	other.Assignment.Sequences++
-	_, err = f.open(&other)
+	_, err = f.Open(&other)
 	var different *DifferentRun
 	if !errors.As(err, &different) || fault.KindOf(err) != fault.Fingerprint || !strings.Contains(err.Error(), "assignment.sequences is 5 here, 4 there") {
 		t.Errorf("another run: %v", err)
 	}
-	release, err = f.open(run) // a refusal leaves nothing locked
+	release, err = f.Open(run) // a refusal leaves nothing locked
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestDamagedRunFile(t *testing.T) {
 		if err := os.WriteFile(f.Run(), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.open(run); fault.KindOf(err) != fault.Damaged {
+		if _, err := f.Open(run); fault.KindOf(err) != fault.Damaged {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -260,7 +260,7 @@ func TestOtherRunIsRefused(t *testing.T) {
 		}
 	}
 	// A folder that has been used knows its run, without a network.
-	release, err := n.folder(name(1)).open(n.run)
+	release, err := n.folder(name(1)).Open(n.run)
 	if err != nil {
 		t.Fatal(err)
 	}

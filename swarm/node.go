@@ -100,7 +100,7 @@ func openNode(ctx context.Context, cfg Node, trusted commit.Validators) (*node, 
 }
 
 func (n *node) open() error {
-	release, err := n.folder.open(n.Run)
+	release, err := n.folder.Open(n.Run)
 	if err != nil {
 		return err
 	}

@@ -34,25 +34,40 @@ type records struct {
 // record is not what it should be.
 func openRecords(dir string, peer signed.PeerID) (*records, error) {
 	r := &records{dir: dir, peer: peer, none: true}
+	epochs, err := recordedEpochs(dir)
+	if err != nil || len(epochs) == 0 {
+		return r, err
+	}
+	r.none = false
+	r.last, r.seal, err = r.read(slices.Max(epochs))
+	return r, err
+}
+
+// recordedEpochs lists the epochs that have a record in dir, in no order.
+func recordedEpochs(dir string) (epochs []uint64, err error) {
 	names, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}
-	var epochs []uint64
 	for _, n := range names {
 		if epoch, err := strconv.ParseUint(strings.TrimSuffix(n.Name(), recordSuffix), 10, 64); err == nil {
 			epochs = append(epochs, epoch)
 		}
 	}
-	if len(epochs) == 0 {
-		return r, nil
+	return epochs, nil
+}
+
+// LastEpoch returns the newest epoch that a validator certified in this folder;
+// 0 where there is none yet.
+func (f Folder) LastEpoch() (uint64, error) {
+	epochs, err := recordedEpochs(f.Records())
+	if err != nil || len(epochs) == 0 {
+		return 0, err
 	}
-	r.none = false
-	r.last, r.seal, err = r.read(slices.Max(epochs))
-	return r, err
+	return slices.Max(epochs), nil
 }
 
 const recordSuffix = ".cbor"

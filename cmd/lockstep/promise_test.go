@@ -147,6 +147,14 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 
 // killProcess kills the process one of whose arguments lies in the folder.
 func killProcess(folder string) bool {
+	p := findProcess(folder)
+	return p != nil && p.Kill() == nil
+}
+
+// processIn reports whether a process has an argument that lies in the folder.
+func processIn(folder string) bool { return findProcess(folder) != nil }
+
+func findProcess(folder string) *os.Process {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
 		text, err := os.ReadFile(path)
@@ -158,8 +166,8 @@ func killProcess(folder string) bool {
 			continue
 		}
 		if p, err := os.FindProcess(pid); err == nil {
-			return p.Kill() == nil
+			return p
 		}
 	}
-	return false
+	return nil
 }

@@ -63,7 +63,7 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
 func (a *app) runs(v verb) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, _ []string) error {
 		a.started = true
-		c, err := config.Load(cmd.Flags(), os.Environ(), a.configFile)
+		c, err := a.load(cmd)
 		if err != nil {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 
 	"lockstep/config"
 	"lockstep/internal/f32"
-	"lockstep/internal/merkle"
 	"lockstep/observe"
 	"lockstep/swarm"
 )
@@ -21,6 +20,7 @@ type screen struct {
 	epochs   map[uint64]*epochView
 	miners   map[uint32]swarm.Progress // newest of each, for the status line
 	found    map[string]bool           // cheats shown already
+	base     uint64                    // epochs that earlier processes did
 	next     uint64                    // epoch to be printed
 	meter    observe.Meter
 	rate     float64 // tokens per second of the last epoch
@@ -35,15 +35,22 @@ type epochView struct {
 	tag       string
 }
 
-func newScreen(t *observe.Terminal, c config.Config, fingerprint merkle.Digest) *screen {
+func newScreen(t *observe.Terminal, n *network) *screen {
+	c := n.config
 	t.Line("%s  %s on %s, %d miners, 1 validator, %d epochs; kernels %s",
 		t.Bold("lockstep swarm"), c.Protocol.Model, c.Protocol.Data, c.Swarm.Miners, c.Swarm.Epochs, f32.Active())
-	t.Line("run %s in %s; Ctrl-C finishes the epoch", fingerprint.Short(), c.Output.Dir)
+	t.Line("run %s in %s; Ctrl-C finishes the epoch", n.fingerprint.Short(), n.dir)
+	switch {
+	case n.base >= uint64(c.Swarm.Epochs):
+		t.Line("it has %d epochs already; --epochs with a higher number goes on", n.base)
+	case n.base > 0:
+		t.Line("going on after epoch %d", n.base)
+	}
 	t.Line("")
 	t.Line("%s", t.Dim("epoch     loss  gradients  averaged     state root        nodes   tag    time"))
 	return &screen{
 		terminal: t, config: c, epochs: map[uint64]*epochView{}, miners: map[uint32]swarm.Progress{},
-		found: map[string]bool{}, next: 1,
+		found: map[string]bool{}, base: n.base, next: n.base + 1,
 	}
 }
 
@@ -65,8 +72,10 @@ func (s *screen) show(from string, event swarm.Event) {
 			s.left(e.Epoch, x)
 		}
 	case swarm.Committed:
-		if validator {
-			s.epoch(e.Epoch).committed = &e
+		// Miners say it too, of certified epochs, in case the validator was killed
+		// before it could.
+		if v := s.epoch(e.Epoch); validator || v.committed == nil {
+			v.committed = &e
 		}
 	case swarm.Settled:
 		s.epoch(e.Epoch).settled = &e
@@ -75,8 +84,8 @@ func (s *screen) show(from string, event swarm.Event) {
 	case swarm.Finished:
 		s.over = true
 		for _, x := range e.Summary.Epochs {
-			if v := s.epochs[x.Epoch]; v != nil {
-				v.tag = x.Tag
+			if x.Epoch >= s.next {
+				s.epoch(x.Epoch).complete(x)
 			}
 		}
 	case swarm.Warning:
@@ -128,17 +137,34 @@ func (s *screen) cheat(uid uint32, kind, text, evidence string) {
 // the training and may fall behind.
 const patience = 8
 
+// complete adds what the validator's own account of an epoch says: events may
+// have been lost with a process that was killed.
+func (v *epochView) complete(x swarm.EpochSummary) {
+	v.tag = x.Tag
+	if v.committed == nil {
+		v.committed = &swarm.Committed{
+			Epoch: x.Epoch, Loss: x.Loss, State: x.StateRoot, Members: make([]uint32, x.Members),
+			Attempts: uint32(x.Attempts), Tokens: x.Tokens, Seconds: x.Seconds,
+		}
+	}
+	if v.settled == nil {
+		v.settled = &swarm.Settled{Epoch: x.Epoch, Agree: x.NodesAgree}
+	}
+}
+
 // flush prints the epochs that are complete, in order.
 func (s *screen) flush() {
 	for {
 		v, later := s.epochs[s.next], s.epochs[s.next+patience]
-		if v == nil || v.committed == nil || v.settled == nil {
+		overdue := s.over || later != nil && later.settled != nil
+		switch known := v != nil && v.committed != nil && v.settled != nil; {
+		case known && (v.tag != "" || overdue):
+			s.line(s.next, v)
+		case known || !overdue || s.over:
 			return
+		default:
+			s.terminal.Line("%5s  was done while a process was being started again", fmt.Sprintf("%d/%d", s.next, s.config.Swarm.Epochs))
 		}
-		if v.tag == "" && !s.over && (later == nil || later.settled == nil) {
-			return
-		}
-		s.line(s.next, v)
 		delete(s.epochs, s.next)
 		s.next++
 	}
@@ -212,9 +238,12 @@ func (a *app) printSwarm(n *network, took time.Duration) {
 	a.printMiners(n.summary)
 	if len(losses) > 0 {
 		last := n.summary.Epochs[len(losses)-1]
-		fmt.Fprintf(a.stdout, "\nloss %.4f -> %.4f  %s  %d epochs in %s\n", losses[0], losses[len(losses)-1],
-			observe.Sparkline(losses), len(losses), observe.Duration(took))
-		repo := filepath.Join(n.config.Hub.Dir, n.config.Hub.Repo)
+		epochs := fmt.Sprintf("%d epochs in %s", len(losses), observe.Duration(took))
+		if later := len(losses) - int(n.base); n.base > 0 && later > 0 {
+			epochs = fmt.Sprintf("%d epochs, the last %d in %s", len(losses), later, observe.Duration(took))
+		}
+		fmt.Fprintf(a.stdout, "\nloss %.4f -> %.4f  %s  %s\n", losses[0], losses[len(losses)-1], observe.Sparkline(losses), epochs)
+		repo := filepath.Join(n.hubDir(), n.config.Hub.Repo)
 		fmt.Fprintf(a.stdout, "state root %s\n\nuse it    lockstep generate --model %s@%s --prompt \"The\"\ncheck it  lockstep verify %s\n",
 			last.StateRoot, repo, last.Tag, filepath.Join(n.dir, "evidence", "1-0"))
 	}

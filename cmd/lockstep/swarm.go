@@ -15,13 +15,11 @@ import (
 	"lockstep/config"
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
+	"lockstep/internal/spec"
 	"lockstep/observe"
 	"lockstep/swarm"
 	"lockstep/swarm/control"
 )
-
-// settingsFile holds a run folder's settings, for its nodes and for verify.
-const settingsFile = "lockstep.yaml"
 
 // swarmed is the result of `lockstep swarm --json`.
 type swarmed struct {
@@ -40,23 +38,27 @@ func (a *app) swarm() *cobra.Command {
 		Args:    cobra.NoArgs,
 		Long: `Start miners and a validator as separate processes on loopback, with a local
 repository that takes every epoch's model. No account and no network is needed.
-With --cheaters the last miners lie, each in another way, and are found out.`,
+With --cheaters the last miners lie, each in another way, and are found out.
+With --resume an interrupted network goes on, or a finished one to more epochs.`,
 		Example: `  lockstep swarm
   lockstep swarm --miners 6 --cheaters 4
+  lockstep swarm --resume --dir runs/swarm-1 --epochs 32
   lockstep swarm --model tiny --data ./fineweb --miners 3 --epochs 3 --json`,
 	}
 	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
 		"lr", "min-lr", "warmup", "decay-steps", "miners", "epochs", "cheaters", "round-deadline", "claim-deadline",
 		"micro-batch", "threads", "dir", "hub-dir", "repo", "json")
+	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
-		n, err := planNetwork(ctx, c)
+		n, err := planNetwork(ctx, c, *resume)
 		if err != nil {
 			return err
 		}
+		defer n.release()
 		ints := catch(ctx, t)
 		defer ints.release()
 		start := time.Now()
-		s := newScreen(t, n.config, n.fingerprint)
+		s := newScreen(t, n)
 		err = n.run(ints, s)
 		t.Status("")
 		if n.finished && c.Output.JSON {
@@ -64,7 +66,7 @@ With --cheaters the last miners lie, each in another way, and are found out.`,
 		} else if n.finished {
 			a.printSwarm(n, time.Since(start))
 		}
-		return ints.outcome(err, "the run is saved in "+n.dir)
+		return ints.outcome(err, "the run is saved; go on with: lockstep swarm --resume --dir "+n.dir)
 	})
 	return cmd
 }
@@ -74,6 +76,8 @@ type network struct {
 	config      config.Config
 	dir         string
 	fingerprint merkle.Digest
+	base        uint64 // epochs that earlier processes did
+	release     func() // gives the folder back
 	validator   *child
 	miners      []*child
 	summary     swarm.Summary
@@ -81,8 +85,9 @@ type network struct {
 }
 
 // planNetwork lays out the run folder: keys, settings, one folder a node. It
-// assembles the run once to find every mistake before a process is started.
-func planNetwork(ctx context.Context, c config.Config) (*network, error) {
+// assembles the run once to find every mistake before a process is started. With
+// resume it finds the folder laid out, and the run in it must be the same.
+func planNetwork(ctx context.Context, c config.Config, resume bool) (*network, error) {
 	b, err := assemble(ctx, &c, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
 	if err != nil {
 		return nil, err
@@ -92,26 +97,36 @@ func planNetwork(ctx context.Context, c config.Config) (*network, error) {
 		c.Protocol.Slots = networkSlots(c)
 	}
 	setDefault(&c.Node.RoundDeadline, presetOf(c.Protocol.Model).deadline)
-	n := &network{config: c, fingerprint: b.run.Fingerprint()}
-	if n.dir, err = runDir(c.Output.Dir); err != nil {
+	if c.Hub.Repo == "" {
+		c.Hub.Repo = modelName(&c)
+	}
+	if c.Output.Dir, err = runDir(c.Output.Dir, resume); err != nil {
 		return nil, err
 	}
-	n.config.Output.Dir = n.dir
-	if c.Hub.Dir == "" {
-		n.config.Hub.Dir = filepath.Join(n.dir, "hub")
+	n := &network{config: c, dir: c.Output.Dir, fingerprint: b.run.Fingerprint()}
+	// The validator takes the run folder itself.
+	if n.release, err = swarm.Folder(filepath.Join(n.dir, "validator")).Lock(); err != nil {
+		return nil, err
 	}
-	if c.Hub.Repo == "" {
-		n.config.Hub.Repo = modelName(&c)
+	if resume {
+		err = n.compare(&b.run)
 	}
-	return n, n.layOut()
+	if err == nil {
+		err = n.layOut()
+	}
+	if err != nil {
+		n.release()
+		return nil, err
+	}
+	return n, nil
 }
 
-// runDir returns the run folder: the one asked for, which must not hold a run
-// yet, or the first free runs/swarm-N.
-func runDir(asked string) (string, error) {
+// runDir returns the run folder: the one asked for, which holds a run only if
+// that one is to be resumed, or the first free runs/swarm-N.
+func runDir(asked string, resume bool) (string, error) {
 	if asked != "" {
-		if _, err := os.Stat(filepath.Join(asked, settingsFile)); err == nil {
-			return "", fault.Errorf(fault.Config, "--dir %s holds a run already; choose another folder", asked)
+		if !resume && exists(filepath.Join(asked, settingsFile)) {
+			return "", refuseSecondRun(asked)
 		}
 		return asked, os.MkdirAll(asked, 0o755)
 	}
@@ -125,6 +140,32 @@ func runDir(asked string) (string, error) {
 			return dir, err
 		}
 	}
+}
+
+// compare checks what is asked for against the run in the folder: the run spec,
+// the seats, and where it has arrived.
+func (n *network) compare(run *spec.Run) (err error) {
+	folder := swarm.Folder(n.dir)
+	if exists(folder.Run()) {
+		if err := folder.CheckRun(run); err != nil {
+			return err
+		}
+	}
+	if n.base, err = folder.LastEpoch(); err != nil {
+		return err
+	}
+	if n.base > uint64(n.config.Swarm.Epochs) {
+		return fault.Errorf(fault.Config, "--epochs is %d; the run in %s has %d already", n.config.Swarm.Epochs, n.dir, n.base)
+	}
+	saved := filepath.Join(n.dir, settingsFile)
+	if !exists(saved) {
+		return nil
+	}
+	before, err := config.Load(nil, nil, saved)
+	if err == nil && before.Swarm.Miners != n.config.Swarm.Miners {
+		err = fault.Errorf(fault.Config, "--miners is %d; the run in %s has %d", n.config.Swarm.Miners, n.dir, before.Swarm.Miners)
+	}
+	return err
 }
 
 // layOut makes a key for each node and the settings that all nodes share. The
@@ -147,22 +188,29 @@ func (n *network) layOut() error {
 	}
 	c.Node.Admit = admit
 	c.Node.Listen = "127.0.0.1:0"
-	settings := filepath.Join(n.dir, settingsFile)
-	if err := config.Save(settings, c); err != nil {
+	if err := saveSettings(n.dir, c); err != nil {
 		return err
 	}
-	n.validator = &child{name: "validator", dir: filepath.Join(n.dir, "validator"), args: []string{
-		"validator", "--config", settings, "--dir", n.dir,
-		"--key", filepath.Join(n.dir, "validator", "identity.key"), "--json", "--child",
-	}}
+	shared := []string{"--config", filepath.Join(n.dir, settingsFile), "--hub-dir", n.hubDir(), "--json", "--child"}
+	n.validator = &child{name: "validator", dir: filepath.Join(n.dir, "validator"), args: append([]string{
+		"validator", "--dir", n.dir, "--key", filepath.Join(n.dir, "validator", "identity.key"),
+	}, shared...)}
 	honest := c.Swarm.Miners - c.Swarm.Cheaters
 	for i, m := range n.miners {
-		m.args = []string{"miner", "--config", settings, "--dir", m.dir, "--threads", strconv.Itoa(n.minerThreads()), "--json", "--child"}
+		m.args = append([]string{"miner", "--dir", m.dir, "--threads", strconv.Itoa(n.minerThreads())}, shared...)
 		if i >= honest {
 			m.args = append(m.args, "--cheat", swarm.CheatNumber(i-honest).String())
 		}
 	}
 	return nil
+}
+
+// hubDir is the folder of repositories that all nodes use.
+func (n *network) hubDir() string {
+	if n.config.Hub.Dir != "" {
+		return n.config.Hub.Dir
+	}
+	return filepath.Join(n.dir, "hub")
 }
 
 // minerThreads shares this machine's cores among the miners, who compute at the
@@ -214,6 +262,7 @@ type supervisor struct {
 	alive   int         // processes
 	resting int         // children that wait for another start
 	leaving bool        // a signal came: the network is to end
+	closing bool        // the validator is done, or will not come back
 }
 
 func (s *supervisor) launch(c *child) error {
@@ -308,7 +357,7 @@ func (s *supervisor) admitMiners(e swarm.Listening) error {
 // a pause, as an operator would. When the validator is done, the miners go too;
 // any other end by an error ends the network.
 func (s *supervisor) ended(r report) error {
-	if !s.leaving {
+	if !s.leaving && !s.closing {
 		if pause, ok := r.from.mayRestart(r.err); ok {
 			s.screen.terminal.Line("%v; starting it again", r.err)
 			s.resting++
@@ -317,7 +366,7 @@ func (s *supervisor) ended(r report) error {
 		}
 	}
 	s.gone(r.from)
-	if s.leaving && isInterruption(r.err) {
+	if (s.leaving || s.closing) && isInterruption(r.err) {
 		return nil
 	}
 	return r.err
@@ -325,7 +374,7 @@ func (s *supervisor) ended(r report) error {
 
 // restart starts a child again, unless the network is about to end.
 func (s *supervisor) restart(c *child) error {
-	if s.leaving {
+	if s.leaving || s.closing {
 		s.gone(c)
 		return nil
 	}
@@ -335,6 +384,7 @@ func (s *supervisor) restart(c *child) error {
 // gone lets the miners go when the validator will not come back.
 func (s *supervisor) gone(c *child) {
 	if c == s.validator {
+		s.closing = true
 		for _, m := range s.miners {
 			m.leave()
 		}

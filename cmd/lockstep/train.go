@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -14,12 +12,10 @@ import (
 	"lockstep/config"
 	"lockstep/hub"
 	"lockstep/internal/f32"
-	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/model"
 	"lockstep/observe"
 	"lockstep/optim"
-	"lockstep/swarm"
 	"lockstep/validate"
 )
 
@@ -29,8 +25,9 @@ type trained struct {
 	Data            string        `json:"data"`
 	Fingerprint     merkle.Digest `json:"fingerprint"`
 	Steps           uint64        `json:"steps"`
-	Losses          []float64     `json:"losses"` // token mean of each step, before it
-	Tokens          uint64        `json:"tokens"`
+	ResumedAt       uint64        `json:"resumed_at,omitempty"` // steps that earlier processes did
+	Losses          []float64     `json:"losses"`               // token mean of each later step, before it
+	Tokens          uint64        `json:"tokens"`               // of all steps
 	TokensPerSecond float64       `json:"tokens_per_second"`
 	StateRoot       merkle.Digest `json:"state_root"`
 	Tags            []string      `json:"tags"`
@@ -47,14 +44,17 @@ func (a *app) train() *cobra.Command {
 		Args:    cobra.NoArgs,
 		Long: `Train a model in one process: a group of one, with the bits that a network of
 one miner would have. With --dir the model is committed to DIR/hub/MODEL and
-tagged with the step, and the state is saved at the end.`,
+tagged with the step, and the state is saved now and then, so that --resume goes
+on with the run after an interrupt, a crash or its end, bit for bit.`,
 		Example: `  lockstep train --steps 50 --dir run
+  lockstep train --steps 80 --dir run --resume
   lockstep train --model distilgpt2 --data ./fineweb --seq-len 256 --batch 4 --steps 5 --dir run
   lockstep train --model tiny --data book.txt --segment-rows 10 --json`,
 	}
 	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "segments", "segment-rows",
 		"lr", "min-lr", "warmup", "decay-steps", "beta1", "beta2", "epsilon", "weight-decay", "clip-norm",
-		"steps", "batch", "push-every", "micro-batch", "threads", "dir", "hub-dir", "repo", "json")
+		"steps", "batch", "push-every", "save-every", "micro-batch", "threads", "dir", "hub-dir", "repo", "json")
+	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		b, err := assemble(ctx, &c, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Train.Batch })
 		if err != nil {
@@ -63,17 +63,18 @@ tagged with the step, and the state is saved at the end.`,
 		defer b.close()
 		ints := catch(ctx, t)
 		defer ints.release()
-		tr, err := newTrainer(ints.Context, c, b, t)
+		tr, err := newTrainer(ints.Context, c, b, t, *resume)
 		if err != nil {
 			return err
 		}
+		defer tr.close()
 		if err := tr.run(ints); err != nil {
 			return err
 		}
 		if err := a.printTrained(c, tr.result); err != nil {
 			return err
 		}
-		return ints.outcome(nil, fmt.Sprintf("stopped after step %d of %d", tr.result.Steps, c.Train.Steps))
+		return ints.outcome(nil, tr.whereItStopped())
 	})
 	return cmd
 }
@@ -82,9 +83,9 @@ func (a *app) printTrained(c config.Config, r trained) error {
 	if c.Output.JSON {
 		return a.printJSON(r)
 	}
-	if r.Steps > 0 {
-		fmt.Fprintf(a.stdout, "loss %.4f -> %.4f in %d steps  %s  %s tokens/s\n", r.Losses[0], r.Losses[len(r.Losses)-1],
-			r.Steps, observe.Sparkline(r.Losses), observe.Count(int64(r.TokensPerSecond)))
+	if n := len(r.Losses); n > 0 {
+		fmt.Fprintf(a.stdout, "loss %.4f -> %.4f in %d steps  %s  %s tokens/s\n", r.Losses[0], r.Losses[n-1],
+			n, observe.Sparkline(r.Losses), observe.Count(int64(r.TokensPerSecond)))
 	}
 	fmt.Fprintf(a.stdout, "state root %s\n", r.StateRoot)
 	if len(r.Tags) > 0 {
@@ -102,12 +103,18 @@ type trainer struct {
 	computer *validate.Computer
 	state    *model.State
 	repo     hub.Repository // nil without --dir
+	release  func()         // gives the folder back
 	meter    observe.Meter
 	seconds  float64 // spent in steps, without saving
+	tokens   uint64  // of those steps
+	loss     float64 // of the newest step
+	saved    place   // newest state on disk
 	result   trained
 }
 
-func newTrainer(ctx context.Context, c config.Config, b *bench, t *observe.Terminal) (*trainer, error) {
+// newTrainer prepares a run in --dir, if there is one: a new run, or with resume
+// the one that the folder holds.
+func newTrainer(ctx context.Context, c config.Config, b *bench, t *observe.Terminal, resume bool) (*trainer, error) {
 	computer, err := validate.NewComputer(&b.run, b.source, c.Node.MicroBatch)
 	if err != nil {
 		return nil, err
@@ -122,10 +129,20 @@ func newTrainer(ctx context.Context, c config.Config, b *bench, t *observe.Termi
 	computer.Progress = func(done, total int) {
 		t.Status("step %d: sequence %d of %d", tr.state.Step+1, done, total)
 	}
-	if c.Output.Dir != "" {
-		err = tr.openFolder()
+	if c.Output.Dir == "" {
+		return tr, nil
 	}
-	return tr, err
+	if err := tr.openFolder(ctx, resume); err != nil {
+		tr.close()
+		return nil, err
+	}
+	return tr, nil
+}
+
+func (tr *trainer) close() {
+	if tr.release != nil {
+		tr.release()
+	}
 }
 
 func threads(c config.Config) int {
@@ -133,32 +150,6 @@ func threads(c config.Config) int {
 		return c.Node.Threads
 	}
 	return runtime.GOMAXPROCS(0)
-}
-
-// openFolder makes the run folder, which must not hold another run, and makes
-// sure that the disk has room for all that is to come.
-func (tr *trainer) openFolder() error {
-	dir := tr.config.Output.Dir
-	if _, err := os.Stat(filepath.Join(dir, "run.json")); err == nil {
-		return fault.Errorf(fault.Config, "--dir %s holds a run already; choose another folder", dir)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("--dir %s: %w", dir, err)
-	}
-	size := int64(4 * tr.state.Layout.Elements)
-	if err := hub.RequireSpace(dir, size*int64(3+tr.pushes())); err != nil {
-		return fmt.Errorf("%d tags and one saved state: %w; raise --push-every", tr.pushes(), err)
-	}
-	text, err := json.MarshalIndent(tr.bench.run, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "run.json"), append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	tr.result.Repository = repositoryPath(tr.config)
-	tr.repo, err = hub.CreateDirectory(tr.result.Repository)
-	return err
 }
 
 // repositoryPath is where a run's models go: DIR/hub/MODEL unless said.
@@ -173,36 +164,52 @@ func repositoryPath(c config.Config) string {
 	return filepath.Join(parent, name)
 }
 
-// pushes returns how many tags the run will make.
-func (tr *trainer) pushes() int {
-	if tr.config.Train.PushEvery == 0 {
-		return 1
-	}
-	return (tr.config.Train.Steps + tr.config.Train.PushEvery - 1) / tr.config.Train.PushEvery
-}
-
 // run trains until the last step or the first signal, and saves.
 func (tr *trainer) run(ints *interrupts) error {
 	total := tr.config.Train.Steps
-	a := tr.bench.run.Assignment
-	tr.terminal.Line("train %s on %s: %d steps of %d x %d tokens, fingerprint %s, %s, %d threads",
-		tr.config.Protocol.Model, tr.bench.source.Name(), total, a.Sequences, a.SeqLen,
-		tr.result.Fingerprint.Short(), tr.result.ISA, tr.result.Threads)
+	tr.announce()
 	for tr.state.Step < uint64(total) && !ints.stopped() {
 		err := tr.step(ints.Context)
 		if ints.Context.Err() != nil {
 			break // the second signal: what the last whole step left is saved
+		}
+		if err == nil && time.Since(tr.saved.at) >= tr.config.Train.SaveEvery {
+			err = tr.save(ints.Context)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	tr.terminal.Status("")
-	tr.result.StateRoot = tr.state.Root()
+	tr.result.Steps, tr.result.StateRoot = tr.state.Step, tr.state.Root()
 	if tr.seconds > 0 {
-		tr.result.TokensPerSecond = float64(tr.result.Tokens) / tr.seconds
+		tr.result.TokensPerSecond = float64(tr.tokens) / tr.seconds
 	}
 	return tr.save(context.WithoutCancel(ints.Context))
+}
+
+// announce says what is about to happen.
+func (tr *trainer) announce() {
+	a := tr.bench.run.Assignment
+	total := tr.config.Train.Steps
+	tr.terminal.Line("train %s on %s: %d steps of %d x %d tokens, fingerprint %s, %s, %d threads",
+		tr.config.Protocol.Model, tr.bench.source.Name(), total, a.Sequences, a.SeqLen,
+		tr.result.Fingerprint.Short(), tr.result.ISA, tr.result.Threads)
+	switch at := tr.state.Step; {
+	case at >= uint64(total):
+		tr.terminal.Line("%s has %d steps already; --steps with a higher number goes on", tr.config.Output.Dir, at)
+	case at > 0:
+		tr.terminal.Line("going on after step %d", at)
+	}
+}
+
+// whereItStopped tells an interrupted person how to go on.
+func (tr *trainer) whereItStopped() string {
+	text := fmt.Sprintf("stopped after step %d of %d", tr.state.Step, tr.config.Train.Steps)
+	if tr.repo == nil {
+		return text + "; without --dir nothing was kept"
+	}
+	return text + "; go on with: lockstep train --resume --dir " + tr.config.Output.Dir
 }
 
 // step computes one gradient, applies it and shows the step line.
@@ -220,62 +227,24 @@ func (tr *trainer) step(ctx context.Context) error {
 		return err
 	}
 	took := time.Since(start)
-	loss := work.Facts.Loss() / float64(work.Facts.Tokens)
 	tr.meter.Add(took)
 	tr.seconds += took.Seconds()
-	tr.result.Steps = tr.state.Step
-	tr.result.Losses = append(tr.result.Losses, loss)
+	tr.tokens += work.Facts.Tokens
+	tr.loss = work.Facts.Loss() / float64(work.Facts.Tokens)
+	tr.result.Losses = append(tr.result.Losses, tr.loss)
 	tr.result.Tokens += work.Facts.Tokens
 	line := observe.Step{
-		Number: int(tr.state.Step), Total: tr.config.Train.Steps, Loss: loss, Norm: info.Norm, LearningRate: info.Rate,
+		Number: int(tr.state.Step), Total: tr.config.Train.Steps, Loss: tr.loss, Norm: info.Norm, LearningRate: info.Rate,
 		TokensPerSecond: float64(work.Facts.Tokens) / took.Seconds(),
 		ETA:             tr.meter.ETA(tr.config.Train.Steps - int(tr.state.Step)),
 	}
 	if tr.repo != nil && tr.due() {
 		root := tr.state.Root()
 		line.StateRoot = root.Short()
-		if err := tr.push(ctx, root, loss); err != nil {
+		if err := tr.push(ctx, root); err != nil {
 			return err
 		}
 	}
 	tr.terminal.Line("%s", tr.terminal.Fit(line.Line()))
 	return nil
-}
-
-func (tr *trainer) due() bool {
-	every := uint64(tr.config.Train.PushEvery)
-	return tr.state.Step == uint64(tr.config.Train.Steps) || (every > 0 && tr.state.Step%every == 0)
-}
-
-// push commits the model and tags it with the step.
-func (tr *trainer) push(ctx context.Context, root merkle.Digest, loss float64) error {
-	tr.terminal.Status("step %d: writing tag %d", tr.state.Step, tr.state.Epoch)
-	p := swarm.Published{
-		Run: &tr.bench.run, Parameters: tr.state.Parameters(tr.bench.weights.Config), Tokenizer: tr.bench.tokens,
-		Epoch: tr.state.Epoch, State: root, Loss: loss, Tokens: tr.result.Tokens,
-	}
-	files, err := p.Files()
-	if err != nil {
-		return err
-	}
-	once := hub.Backoff{Attempts: 1, Sleep: hub.Sleep}
-	pushed, err := hub.PushEpoch(ctx, tr.repo, tr.state.Epoch, files, fmt.Sprintf("Step %d, loss %.4f", tr.state.Step, loss), once)
-	if err != nil {
-		return err
-	}
-	tr.result.Tags = append(tr.result.Tags, pushed.Tag)
-	return nil
-}
-
-// save writes the state to DIR/state.
-func (tr *trainer) save(ctx context.Context) error {
-	if tr.repo == nil || tr.state.Step == 0 {
-		return nil
-	}
-	s := tr.state
-	_, err := hub.SaveState(ctx, filepath.Join(tr.config.Output.Dir, "state"), hub.State{
-		Epoch: s.Epoch, Step: s.Step, Parameters: s.Theta, M: s.M, V: s.V,
-		Extra: map[string]string{"fingerprint": tr.result.Fingerprint.String(), "state_root": tr.result.StateRoot.String()},
-	}, 1)
-	return err
 }

@@ -128,7 +128,7 @@ func decideAgain(ctx context.Context, c config.Config, t *observe.Terminal, fold
 		init = beside.Protocol.Model
 	}
 	if repo == "" {
-		repo = filepath.Join(beside.Output.Dir, "hub", beside.Hub.Repo)
+		repo = repositoryPath(beside)
 	}
 	v := validate.Verifier{
 		MicroBatch: c.Node.MicroBatch,
