@@ -6,7 +6,6 @@ import (
 
 	"lockstep/hub"
 	"lockstep/internal/merkle"
-	"lockstep/internal/signed"
 	"lockstep/model"
 )
 
@@ -27,7 +26,7 @@ func BenchmarkFetchState(b *testing.B) {
 	into := model.NewState(model.NewParameters(c))
 	b.SetBytes(int64(12 * s.Layout.Elements))
 	for b.Loop() {
-		if err := f.state(context.Background(), d.State, []signed.PeerID{at.Peer}, into, nil); err != nil {
+		if err := f.state(context.Background(), d.State, from(at), into, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

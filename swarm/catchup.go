@@ -86,8 +86,11 @@ func (n *node) catchUp(ctx context.Context, r control.Record) (from string, err 
 		}
 	}
 	have := n.digests
+	if have == nil { // half overwritten before: what is right of it is not asked for again
+		have = digestsOf(n.fingerprint, n.state)
+	}
 	n.digests = nil // until the state is sound again
-	if err := n.fetch.state(ctx, r.State, n.sources(), n.state, have); err != nil {
+	if err := n.fetch.state(ctx, r.State, n.sources, n.state, have); err != nil {
 		return "", err
 	}
 	n.digests = digestsOf(n.fingerprint, n.state)
@@ -113,7 +116,7 @@ func (n *node) lostAverage(ctx context.Context, d commit.Decision) ([]float32, e
 	if x, ok := n.averages.load(d.Epoch, d.Result); ok {
 		return x, nil
 	}
-	return n.fetch.average(ctx, d.Epoch, d.Result, n.shape, n.sources())
+	return n.fetch.average(ctx, d.Epoch, d.Result, n.shape, n.sources)
 }
 
 // mayPass reports whether a failure to get something from others may pass: they

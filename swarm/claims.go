@@ -42,15 +42,25 @@ func (v *validator) propose(ctx context.Context) error {
 	}
 }
 
-// candidates are the miners whose claims are exact, in uid order.
+// candidates are the miners whose claims are exact, in uid order: without those
+// that keep stopping rounds, unless there are no others.
 func (v *validator) candidates() []reduce.Candidate {
-	var out []reduce.Candidate
+	var all, steady []reduce.Candidate
 	for _, s := range v.seats.present() {
-		if j := v.judged[s.UID]; j != nil && j.Verdict.Outcome == validate.Exact {
-			out = append(out, reduce.Candidate{Claim: j.Claim, Address: s.Address})
+		j := v.judged[s.UID]
+		if j == nil || j.Verdict.Outcome != validate.Exact {
+			continue
+		}
+		c := reduce.Candidate{Claim: j.Claim, Address: s.Address}
+		all = append(all, c)
+		if !v.slow.rests(s.Peer, v.state.Epoch+1) {
+			steady = append(steady, c)
 		}
 	}
-	return out
+	if len(steady) == 0 {
+		return all
+	}
+	return steady
 }
 
 // collect asks everybody who is there for a claim. A miner that let the last
@@ -84,7 +94,7 @@ func (v *validator) collect(ctx context.Context) error {
 				v.lose(a.seat, "it does not answer")
 				continue
 			}
-			v.slow[a.seat.Peer] = a.claim == nil
+			v.slow.claimed(a.seat.Peer, a.claim != nil)
 			if err := v.judge(context.WithoutCancel(ctx), a); err != nil {
 				return err
 			}
@@ -103,7 +113,7 @@ func (v *validator) waitsFor(asked map[signed.PeerID]bool) bool {
 	outstanding := false
 	for peer, is := range asked {
 		outstanding = outstanding || is
-		if is && !v.slow[peer] {
+		if is && !v.slow.isLate(peer) {
 			return true
 		}
 	}
@@ -117,6 +127,11 @@ func (v *validator) lose(s control.Seat, reason string) {
 		v.emit(Left{s.UID, reason})
 	}
 }
+
+// laterPause is how long a node that did not have an answer is left alone. It was
+// given time to wait for it; one that says no at once must not be asked in a
+// tight loop.
+const laterPause = 200 * time.Millisecond
 
 // reachable is how long a miner may be unreachable before it counts as gone.
 const reachable = 2 * time.Second
@@ -136,14 +151,13 @@ func (v *validator) ask(ctx context.Context, s control.Seat, epoch uint64) answe
 			return a // the deadline: no claim
 		case control.IsRefusal(err, control.Later):
 			lastSeen = time.Now()
-			continue
 		case control.IsRefusal(err, control.Absent):
 			return a
 		case time.Since(lastSeen) > reachable || !v.seats.isHere(s.Peer):
 			a.gone = true
 			return a
 		}
-		if sleep(ctx, 200*time.Millisecond) != nil {
+		if sleep(ctx, laterPause) != nil {
 			return a
 		}
 	}

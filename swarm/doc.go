@@ -62,6 +62,7 @@
 //
 // of a validator also
 //
+//	DIR/starts                    how often it was started
 //	DIR/records/EPOCH.cbor        signed record of each certified epoch
 //	DIR/epochs/EPOCH.json         docket: findings, attempts, measures, summary
 //	DIR/ledger/                   hash-linked ledger of settled epochs

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -50,11 +49,9 @@ func (w wanted) span(c int) (lo, hi int) {
 	return lo, hi
 }
 
-// vector fills dst with the wanted vector. It asks sources in turn; one that
-// serves wrong bytes is asked no more. The error is fault.Network when none is
-// left.
-func (f *fetcher) vector(ctx context.Context, w wanted, from []signed.PeerID, dst []float32) error {
-	p := &pool{peers: slices.Clone(from)}
+// vector fills dst with the wanted vector from a pool of sources. The error is
+// fault.Network when none is left.
+func (f *fetcher) vector(ctx context.Context, w wanted, p *pool, dst []float32) error {
 	leaves, err := f.leaves(ctx, w, p)
 	if err != nil {
 		return err
@@ -87,11 +84,10 @@ func (f *fetcher) leaves(ctx context.Context, w wanted, p *pool) ([]merkle.Diges
 		}
 		out = splitDigests(raw)
 		if merkle.Root(out) != w.root {
-			kind := fault.Damaged
 			if w.others {
-				kind = fault.Network
+				return control.Refuse(control.Absent, "%s has another vector as %s", peer.Short(), w.path)
 			}
-			return fault.Errorf(kind, "%s serves leaf digests of %s that are not those of %s", peer.Short(), w.path, w.root.Short())
+			return fault.Errorf(fault.Damaged, "%s serves leaf digests of %s that are not those of %s", peer.Short(), w.path, w.root.Short())
 		}
 		return nil
 	}, f.warn)
@@ -156,45 +152,11 @@ func joinDigests(d []merkle.Digest) []byte {
 	return out
 }
 
-// pool is the sources that are still worth asking.
-type pool struct {
-	mu    sync.Mutex
-	peers []signed.PeerID
-}
-
-// try asks one source after the other, beginning with a different one for each
-// turn, until one serves. A source that fails is not asked again.
-func (p *pool) try(ctx context.Context, turn int, ask func(signed.PeerID) error, warn func(string, ...any)) error {
-	err := error(fault.Errorf(fault.Network, "no node is left that serves it"))
-	for {
-		p.mu.Lock()
-		if len(p.peers) == 0 {
-			p.mu.Unlock()
-			return err
-		}
-		peer := p.peers[turn%len(p.peers)]
-		p.mu.Unlock()
-		e := ask(peer)
-		if e == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if fault.KindOf(e) == fault.Damaged {
-			warn("%v", e)
-		}
-		err = fault.Wrap(fault.Network, e)
-		p.mu.Lock()
-		p.peers = slices.DeleteFunc(p.peers, func(q signed.PeerID) bool { return q == peer })
-		p.mu.Unlock()
-	}
-}
-
 // state takes the state that is certified as want into s, which holds a sound
 // state whose digests are have (nil if it holds none): only chunks that differ
 // are asked for. After an error s holds neither.
-func (f *fetcher) state(ctx context.Context, want control.State, from []signed.PeerID, s *model.State, have *digests) error {
+func (f *fetcher) state(ctx context.Context, want control.State, from sources, s *model.State, have *digests) error {
+	p := newPool(from)
 	roots, memory := rootsOf(want), vectorsOf(s)
 	for i, v := range vectors {
 		w := wanted{
@@ -204,7 +166,7 @@ func (f *fetcher) state(ctx context.Context, want control.State, from []signed.P
 		if have != nil {
 			w.have = have.leaves[i]
 		}
-		if err := f.vector(ctx, w, from, memory[i]); err != nil {
+		if err := f.vector(ctx, w, p, memory[i]); err != nil {
 			return err
 		}
 	}
@@ -214,11 +176,11 @@ func (f *fetcher) state(ctx context.Context, want control.State, from []signed.P
 
 // average takes the average of an epoch by its root. Averages have the chunks of
 // the run's rounds.
-func (f *fetcher) average(ctx context.Context, epoch uint64, root merkle.Digest, shape commit.Shape, from []signed.PeerID) ([]float32, error) {
+func (f *fetcher) average(ctx context.Context, epoch uint64, root merkle.Digest, shape commit.Shape, from sources) ([]float32, error) {
 	out := make([]float32, shape.Elements)
 	err := f.vector(ctx, wanted{
 		grid: merkle.Grid{Kind: merkle.KindAverage, Codec: merkle.CodecF32, Elements: shape.Elements}, size: shape.ChunkLeaves,
 		root: root, path: fmt.Sprintf("/v1/average/%d", epoch), others: true,
-	}, from, out)
+	}, newPool(from), out)
 	return out, err
 }

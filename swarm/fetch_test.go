@@ -56,6 +56,12 @@ func client(t testing.TB, nodes ...Address) *control.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return clientOf(t, id, nodes...)
+}
+
+// clientOf calls the given nodes under a known key.
+func clientOf(t testing.TB, id Identity, nodes ...Address) *control.Client {
+	t.Helper()
 	e, err := transport.Listen("127.0.0.1:0", id.Key, transport.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +100,16 @@ func library(t *testing.T, epoch uint64, spoil func(*shown)) (*digests, []contro
 	}}).routes()
 }
 
+// from lists nodes as sources.
+func from(nodes ...Address) sources {
+	return func() (out []signed.PeerID) {
+		for _, n := range nodes {
+			out = append(out, n.Peer)
+		}
+		return out
+	}
+}
+
 func TestFetchState(t *testing.T) {
 	want, honest := library(t, 5, nil)
 	// One liar serves the bytes of another epoch under the right digests, the
@@ -120,7 +136,7 @@ func TestFetchState(t *testing.T) {
 	}}
 	s := testState(t, 1)
 	before := digestsOf(merkle.Digest{1}, s)
-	if err := f.state(t.Context(), want.State, []signed.PeerID{cheat.Peer, liar.Peer, good.Peer}, s, before); err != nil {
+	if err := f.state(t.Context(), want.State, from(cheat, liar, good), s, before); err != nil {
 		t.Fatal(err)
 	}
 	if got := digestsOf(merkle.Digest{1}, s); got.root != want.root {
@@ -132,13 +148,13 @@ func TestFetchState(t *testing.T) {
 	}
 
 	s = testState(t, 1)
-	err := f.state(t.Context(), want.State, []signed.PeerID{liar.Peer}, s, nil)
+	err := f.state(t.Context(), want.State, from(liar), s, nil)
 	if fault.KindOf(err) != fault.Network {
 		t.Errorf("only a liar: %v (%v)", err, fault.KindOf(err))
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.state(ended, want.State, []signed.PeerID{good.Peer}, s, nil); fault.KindOf(err) != fault.Interrupted {
+	if err := f.state(ended, want.State, from(good), s, nil); fault.KindOf(err) != fault.Interrupted {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -147,7 +163,7 @@ func TestFetchAsksOnlyForWhatDiffers(t *testing.T) {
 	want, _ := library(t, 5, nil)
 	s := testState(t, 5)
 	f := &fetcher{client: client(t), warn: t.Logf} // nobody to ask
-	if err := f.state(t.Context(), want.State, nil, s, digestsOf(merkle.Digest{1}, s)); err != nil {
+	if err := f.state(t.Context(), want.State, from(), s, digestsOf(merkle.Digest{1}, s)); err != nil {
 		t.Errorf("everything is here, and yet: %v", err)
 	}
 }

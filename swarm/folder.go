@@ -41,6 +41,9 @@ func (f Folder) Records() string { return filepath.Join(string(f), "records") }
 // Dockets returns the folder of a validator's dockets.
 func (f Folder) Dockets() string { return filepath.Join(string(f), "epochs") }
 
+// Starts returns the file that counts a validator's starts.
+func (f Folder) Starts() number { return number(filepath.Join(string(f), "starts")) }
+
 // Ledger returns the folder of a validator's ledger.
 func (f Folder) Ledger() string { return filepath.Join(string(f), "ledger") }
 

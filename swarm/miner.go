@@ -87,10 +87,10 @@ func RunMiner(ctx context.Context, cfg MinerConfig) error {
 	if cfg.Throttle > 0 {
 		throttle = control.NewBudget(float64(cfg.Throttle), float64(cfg.Throttle)/4)
 	}
-	n.serve(control.Miner, throttle, append(m.shelf.routes(), control.Route{
+	routes := append(m.shelf.routes(), control.Route{
 		Pattern: "POST /v1/push/{epoch}", Access: control.Validators, Body: signed.MaxDocument, Query: "push", Serve: m.servePush,
-	}))
-	err = m.enter(n.ctx)
+	})
+	err = m.enter(n.ctx, func() { n.serve(control.Miner, throttle, routes) })
 	if err == nil {
 		n.goroutine(m.watch)
 		err = m.work(n.ctx)
@@ -104,8 +104,9 @@ func RunMiner(ctx context.Context, cfg MinerConfig) error {
 	return err
 }
 
-// enter joins and starts the member's machine.
-func (m *miner) enter(ctx context.Context) error {
+// enter joins and starts the member's machine. Nobody is answered before this
+// miner knows its seat; whoever calls earlier waits for serve.
+func (m *miner) enter(ctx context.Context, serve func()) error {
 	joined, err := m.joinFirst(ctx)
 	if err != nil {
 		return err
@@ -122,6 +123,7 @@ func (m *miner) enter(ctx context.Context) error {
 	if err := m.drive(machinePlan{"member", true, build}); err != nil {
 		return err
 	}
+	serve()
 	m.meet()
 	return nil
 }

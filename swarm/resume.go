@@ -77,7 +77,7 @@ func (v *validator) recover(ctx context.Context) error {
 // to, when it was killed.
 func (v *validator) regain(ctx context.Context, r control.Record) error {
 	warned := false
-	for {
+	for wait := laterPause; ; wait = min(2*wait, 5*time.Second) {
 		_, err := v.catchUp(ctx, r)
 		if err == nil {
 			err = v.save(ctx, v.tagged.Load())
@@ -91,7 +91,7 @@ func (v *validator) regain(ctx context.Context, r control.Record) error {
 			v.warn("epoch %d was certified before the restart; waiting for a miner that still has it", r.Epoch)
 			warned = true
 		}
-		if err := v.pause(ctx, 200*time.Millisecond); err != nil {
+		if err := v.pause(ctx, wait); err != nil {
 			return err
 		}
 	}

@@ -103,6 +103,7 @@ func (v *validator) concluded(c reduce.Concluded, r *result) error {
 	if err := v.chronicle.concluded(c); err != nil {
 		return err
 	}
+	v.slow.concluded(c)
 	e := Attempt{Epoch: d.Epoch, Attempt: d.Attempt, Verdict: d.Verdict.String()}
 	for _, x := range d.Excluded {
 		e.Excluded = append(e.Excluded, Excluded{x.UID, x.Kind.String()})
@@ -123,7 +124,7 @@ func (v *validator) concluded(c reduce.Concluded, r *result) error {
 // regainAverage takes an average that this validator lost from the members.
 func (v *validator) regainAverage(ctx context.Context, d commit.Decision) ([]float32, error) {
 	v.warn("epoch %d is decided, but its average was lost: taking it from the members", d.Epoch)
-	for {
+	for wait := laterPause; ; wait = min(2*wait, 5*time.Second) {
 		x, err := v.lostAverage(ctx, d)
 		if err == nil {
 			return x, nil
@@ -131,7 +132,7 @@ func (v *validator) regainAverage(ctx context.Context, d commit.Decision) ([]flo
 		if ctx.Err() != nil || !mayPass(err) {
 			return nil, err
 		}
-		if err := v.pause(ctx, 200*time.Millisecond); err != nil {
+		if err := v.pause(ctx, wait); err != nil {
 			return nil, err
 		}
 	}

@@ -34,9 +34,11 @@ type seating struct {
 }
 
 // newSeating checks the admission list, adds the validator's own seat, and
-// writes the registry into the book.
-func newSeating(run *spec.Run, id Identity, admit []control.Seat, address string, b *book) (*seating, error) {
-	s := &seating{run: run, fingerprint: run.Fingerprint(), key: id.Key, book: b}
+// writes the registry into the book. life counts the validator's starts: the
+// registries of a later one are newer than all of an earlier one, which others
+// may still hold.
+func newSeating(run *spec.Run, id Identity, admit []control.Seat, address string, life uint64, b *book) (*seating, error) {
+	s := &seating{run: run, fingerprint: run.Fingerprint(), key: id.Key, book: b, version: life << 32}
 	own := control.Seat{UID: ValidatorUID, Peer: id.Peer, Role: control.Validator}
 	for _, a := range admit {
 		a.Address, a.Hotkey = "", ""

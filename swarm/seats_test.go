@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func testSeating(t *testing.T) (*seating, []signed.PeerID, Identity) {
 	peers := []signed.PeerID{{1}, {2}}
 	s, err := newSeating(run, id, []control.Seat{
 		{UID: 5, Peer: peers[1], Role: control.Miner, Address: "forged:1"}, {UID: 2, Peer: peers[0], Role: control.Miner},
-	}, "127.0.0.1:9", &book{})
+	}, "127.0.0.1:9", 3, &book{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func TestJoinAndLeave(t *testing.T) {
 		t.Fatalf("%+v, %v", seat, err)
 	}
 	r, err := control.Open[control.Registry](envelope, id.Peer)
-	if err != nil || len(r.Seats) != 3 || r.Version != 2 || r.Fingerprint != s.fingerprint {
+	if err != nil || len(r.Seats) != 3 || r.Version != 3<<32+2 || r.Fingerprint != s.fingerprint {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if seat, _ := r.SeatOf(peers[1]); seat.Address != "127.0.0.1:5" || seat.Hotkey != "5F" {
@@ -107,8 +108,72 @@ func TestAdmissionListIsChecked(t *testing.T) {
 		"no such seat":  {{UID: 8, Peer: signed.PeerID{1}, Role: control.Miner}},
 		"no role":       {{UID: 1, Peer: signed.PeerID{1}}},
 	} {
-		if _, err := newSeating(run, id, admit, "127.0.0.1:1", &book{}); fault.KindOf(err) != fault.Config {
+		if _, err := newSeating(run, id, admit, "127.0.0.1:1", 1, &book{}); fault.KindOf(err) != fault.Config {
 			t.Errorf("%s: %v (%v)", name, err, fault.KindOf(err))
 		}
+	}
+}
+
+// TestRestartedValidatorsRegistryIsNewer: a miner that saw many changes takes
+// the first registry of the validator's next life.
+func TestRestartedValidatorsRegistryIsNewer(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 2, 0, 2)
+	v := n.validator()
+	registry := func() control.Registry {
+		t.Helper()
+		var w word
+		id, err := EnsureIdentity(n.folder(name(1)).Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := clientOf(t, id, n.at).Get(t.Context(), n.at.Peer, "/v1/registry", 0, &w); err != nil {
+			t.Fatal(err)
+		}
+		r, err := control.Open[control.Registry](w.Signed, n.at.Peer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	kept := &book{}
+	for range 3 { // joins, and is gone again
+		m := n.miner(0)
+		n.await(name(0), func(e Event) bool { _, ok := e.(Joined); return ok })
+		kept.set(registry())
+		m.kill()
+		_ = m.wait()
+		n.mu.Lock()
+		delete(n.events, name(0))
+		n.mu.Unlock()
+	}
+	v.kill()
+	_ = v.wait()
+	before := kept.get()
+	n.validator()
+	kept.set(registry())
+	if now := kept.get(); now.Version <= before.Version || now.Seats[0].Address != "" {
+		t.Errorf("version %d with uid 0 at %q follows version %d", now.Version, now.Seats[0].Address, before.Version)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	n := Folder(t.TempDir()).Starts()
+	if x, err := n.load(); x != 0 || err != nil {
+		t.Errorf("before the first: %d, %v", x, err)
+	}
+	for _, want := range []uint64{1, 1 << 63} {
+		if err := n.store(want); err != nil {
+			t.Fatal(err)
+		}
+		if x, err := n.load(); x != want || err != nil {
+			t.Errorf("%d, %v; want %d", x, err, want)
+		}
+	}
+	if err := os.WriteFile(string(n), []byte("-1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.load(); fault.KindOf(err) != fault.Damaged {
+		t.Errorf("no number: %v", err)
 	}
 }

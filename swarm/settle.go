@@ -119,7 +119,7 @@ func (v *validator) compareStates(ctx context.Context) ([]report, error) {
 	for i, s := range present {
 		wg.Go(func() {
 			ctx, cancel := ctx, context.CancelFunc(func() {})
-			if v.slow[s.Peer] {
+			if v.slow.isLate(s.Peer) {
 				ctx, cancel = context.WithTimeout(ctx, time.Second)
 			}
 			defer cancel()
@@ -158,12 +158,11 @@ func (v *validator) stateOf(ctx context.Context, s control.Seat) *report {
 			return nil
 		case control.IsRefusal(err, control.Later):
 			lastSeen = time.Now()
-			continue
 		case time.Since(lastSeen) > reachable || !v.seats.isHere(s.Peer):
 			v.lose(s, "it does not answer")
 			return nil
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if sleep(ctx, laterPause) != nil {
 			return nil
 		}
 	}

@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -73,8 +74,8 @@ type validator struct {
 	judged    map[uint32]*validate.Judgement // of the open epoch
 	excluded  []uint32                       // from attempts at the open epoch
 	stalled   bool                           // the leader pauses the open epoch
-	slow      map[signed.PeerID]bool         // let a deadline pass, so nobody waits for them
-	certified uint64                         // newest epoch that the journal has a COMMIT of
+	slow      stragglers
+	certified uint64 // newest epoch that the journal has a COMMIT of
 }
 
 // RunValidator leads a run until its last epoch is settled and pushed, Stop is
@@ -91,7 +92,7 @@ func RunValidator(ctx context.Context, cfg ValidatorConfig) (Summary, error) {
 		return Summary{}, err
 	}
 	defer n.close()
-	v := &validator{node: n, cfg: cfg, slow: map[signed.PeerID]bool{}}
+	v := &validator{node: n, cfg: cfg}
 	if err := v.start(n.ctx); err != nil {
 		return Summary{}, err
 	}
@@ -108,7 +109,15 @@ func (v *validator) start(ctx context.Context) (err error) {
 	if !specific(v.address) {
 		return fault.Errorf(fault.Config, "the validator listens on all interfaces (%s): say where its miners reach it (announce: host:port)", v.address)
 	}
-	if v.seats, err = newSeating(v.Run, v.id, v.cfg.Admit, v.address, v.book); err != nil {
+	life, err := v.folder.Starts().load()
+	if err == nil {
+		life++
+		err = v.folder.Starts().store(life) // before anybody sees a registry of this life
+	}
+	if err != nil {
+		return fmt.Errorf("count of starts: %w", err)
+	}
+	if v.seats, err = newSeating(v.Run, v.id, v.cfg.Admit, v.address, life, v.book); err != nil {
 		return err
 	}
 	if v.records, err = openRecords(v.folder.Records(), v.id.Peer); err != nil {

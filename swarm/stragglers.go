@@ -1,0 +1,75 @@
+package swarm
+
+import (
+	"lockstep/internal/signed"
+	"lockstep/reduce"
+	"lockstep/reduce/commit"
+)
+
+// stragglers remembers who lets deadlines pass, so that one node that does so
+// again and again does not cost the others a deadline each time. Nobody is
+// punished by it: who is not waited for may still come in time. The zero value
+// is ready to use; it serves one goroutine.
+type stragglers struct {
+	late   map[signed.PeerID]bool    // brought no claim by the last deadline
+	silent map[signed.PeerID]silence // stopped the last rounds that they were in
+}
+
+// silence is how often in a row a member stopped its rounds.
+type silence struct {
+	epochs int    // in which it did
+	last   uint64 // the newest of them
+}
+
+// claimed notes whether a miner's claim came in time.
+func (s *stragglers) claimed(p signed.PeerID, inTime bool) {
+	if s.late == nil {
+		s.late = map[signed.PeerID]bool{}
+	}
+	s.late[p] = !inTime
+}
+
+// isLate reports whether a miner's last claim did not come.
+func (s *stragglers) isLate(p signed.PeerID) bool { return s.late[p] }
+
+// concluded notes who stopped an attempt by silence, and who was part of an
+// average.
+func (s *stragglers) concluded(c reduce.Concluded) {
+	d, roster := c.Certified.Decision(), c.Roster.Doc()
+	if s.silent == nil {
+		s.silent = map[signed.PeerID]silence{}
+	}
+	for _, x := range d.Excluded {
+		i := roster.IndexUID(x.UID)
+		if i < 0 || x.Kind != commit.Silent {
+			continue
+		}
+		p := roster.Members[i].Peer
+		if was := s.silent[p]; was.last != d.Epoch {
+			s.silent[p] = silence{was.epochs + 1, d.Epoch}
+		}
+	}
+	if d.Verdict == commit.Commit {
+		for _, m := range roster.Members {
+			delete(s.silent, m.Peer)
+		}
+	}
+}
+
+// longestRest bounds for how many epochs a silent member is left out.
+const longestRest = 16
+
+// rests reports whether a member is left out of an epoch: who stopped its last
+// round is asked again at once, who did so twice in a row after one epoch, then
+// after two, four and so on.
+func (s *stragglers) rests(p signed.PeerID, epoch uint64) bool {
+	was := s.silent[p]
+	if was.epochs < 2 {
+		return false
+	}
+	rest := uint64(longestRest)
+	if k := was.epochs - 2; k < 4 {
+		rest = 1 << k
+	}
+	return epoch > was.last && epoch <= was.last+rest
+}
