@@ -1,10 +1,6 @@
 package autograd
 
-import (
-	"math"
-
-	"lockstep/internal/f32"
-)
+import "lockstep/internal/f32"
 
 // attention is causal multi-head self-attention. For each sequence and head,
 // with q, k, v of shape (T, C/H) cut out of the columns of x:
@@ -43,7 +39,7 @@ func (t *Tape) Attention(x *Tensor, heads int) *Tensor {
 	c := x.C / 3
 	op := record(t, newAttention)
 	op.x, op.heads = x, heads
-	op.scale = float32(1 / math.Sqrt(float64(c/heads)))
+	op.scale = attentionScale(c / heads)
 	y := t.tensor(&op.y, x.B, x.T, c)
 	op.p = t.stack.take(x.B * heads * x.T * x.T)
 	f32.Parallel(x.B*heads, op.forwardTask)
@@ -84,13 +80,19 @@ func (op *attention) forwardHead(task int) {
 		p := h.p[lo*h.t:]
 		f32.MatMul(f32.NT, p, h.t, q[lo*h.ldx:], h.ldx, k, h.ldx, hi-lo, hi, h.width, false)
 		for i := lo; i < hi; i++ {
-			row := h.p[i*h.t:][:hi]
-			f32.Scale(row[:i+1], op.scale)
-			f32.Softmax(row[:i+1], row[:i+1])
-			clear(row[i+1:])
+			causalSoftmax(h.p[i*h.t:][:hi], i, op.scale)
 		}
 		f32.MatMul(f32.NN, op.y.Data[h.y+lo*h.ldy:], h.ldy, p, h.t, v, h.ldx, hi-lo, h.width, hi, false)
 	}
+}
+
+// causalSoftmax turns the products of position t's query with keys into
+// probabilities: those of later positions are +0.
+func causalSoftmax(row []float32, t int, scale float32) {
+	seen := row[:t+1]
+	f32.Scale(seen, scale)
+	f32.Softmax(seen, seen)
+	clear(row[t+1:])
 }
 
 func (op *attention) result() *Tensor { return &op.y }

@@ -11,6 +11,7 @@ type Tape struct {
 	ForwardOnly bool
 
 	records  []operation // number i is reused when the i-th operation is of the same type again
+	spare    []operation // records whose place another type has taken
 	recorded int
 	stack    stack // activations
 	shelf    shelf // gradients of activations
@@ -73,20 +74,25 @@ func (t *Tape) Backward(m Mark) {
 	t.Release(m)
 }
 
-// record returns the record of the next operation, which fresh makes unless
-// the one from an earlier run fits.
+// record returns the record of the next operation: the one in its place if the
+// type fits, otherwise a spare one, otherwise one that fresh makes.
 func record[P operation](t *Tape, fresh func() P) P {
-	if t.recorded < len(t.records) {
-		if op, ok := t.records[t.recorded].(P); ok {
-			t.recorded++
+	if t.recorded == len(t.records) {
+		t.records = append(t.records, fresh())
+	}
+	place := &t.records[t.recorded]
+	t.recorded++
+	if op, ok := (*place).(P); ok {
+		return op
+	}
+	for i, s := range t.spare {
+		if op, ok := s.(P); ok {
+			t.spare[i], *place = *place, op
 			return op
 		}
-	} else {
-		t.records = append(t.records, nil)
 	}
 	op := fresh()
-	t.records[t.recorded] = op
-	t.recorded++
+	t.spare, *place = append(t.spare, *place), op
 	return op
 }
 

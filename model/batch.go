@@ -43,14 +43,23 @@ func (m *Model) check(b Batch) error {
 	if b.T > c.Positions {
 		return fault.Errorf(fault.Config, "batch: sequences of %d tokens; the model has n_positions %d", b.T, c.Positions)
 	}
-	for i, t := range b.Inputs {
-		if t < 0 || int(t) >= c.Vocab {
-			return fault.Errorf(fault.Damaged, "batch: sequence %d, position %d: input %d is outside the vocabulary of %d", i/b.T, i%b.T, t, c.Vocab)
-		}
+	if err := m.checkInputs(b.Inputs, b.T); err != nil {
+		return err
 	}
 	for i, t := range b.Targets {
 		if int(t) >= c.Vocab {
 			return fault.Errorf(fault.Damaged, "batch: sequence %d, position %d: target %d is outside the vocabulary of %d", i/b.T, i%b.T, t, c.Vocab)
+		}
+	}
+	return nil
+}
+
+// checkInputs returns an error unless inputs, in sequences of t, are tokens of
+// the vocabulary.
+func (m *Model) checkInputs(inputs []int32, t int) error {
+	for i, token := range inputs {
+		if token < 0 || int(token) >= m.Config.Vocab {
+			return fault.Errorf(fault.Damaged, "batch: sequence %d, position %d: input %d is outside the vocabulary of %d", i/t, i%t, token, m.Config.Vocab)
 		}
 	}
 	return nil

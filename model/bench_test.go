@@ -66,6 +66,32 @@ func BenchmarkNano(b *testing.B)       { benchmarkStep(b, "nano", 4, 32) }
 func BenchmarkTiny(b *testing.B)       { benchmarkStep(b, "tiny", 4, 256) }
 func BenchmarkDistilGPT2(b *testing.B) { benchmarkStep(b, "distilgpt2", 4, 256) }
 
+// BenchmarkDecode is one token of distilgpt2 after a text of 128.
+func BenchmarkDecode(b *testing.B) {
+	c, _ := Builtin("distilgpt2")
+	m, err := New(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	context := m.NewContext(Initialise(c, 1), c.Positions)
+	extend := func(tokens []int32) {
+		if _, err := context.Extend(tokens); err != nil {
+			b.Fatal(err)
+		}
+	}
+	text := syntheticBatch(c, 1, 128, 0).Inputs
+	extend(text)
+	b.SetBytes(int64(4 * (m.Layout.Elements - c.Positions*c.Embd)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if context.Len() == c.Positions {
+			context.Reset()
+			extend(text)
+		}
+		extend(text[:1])
+	}
+}
+
 // BenchmarkOptimizer is one AdamW step of distilgpt2.
 func BenchmarkOptimizer(b *testing.B) {
 	c, _ := Builtin("distilgpt2")

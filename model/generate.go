@@ -42,9 +42,10 @@ func (o GenerateOptions) Validate() error {
 // without the end-of-text token. Equal arguments give equal tokens on every
 // machine.
 //
-// Each new token is a forward pass over the context: the prompt and what was
-// generated. A context longer than the model's positions slides: its last
-// Positions tokens count, numbered from 0 again.
+// The context is the prompt and what was generated; each new token costs the
+// work of one position. A context longer than the model's positions slides: its
+// last Positions tokens count, numbered from 0 again, so that nothing computed
+// for the one before can be used, and each token costs the work of Positions.
 func (m *Model) Generate(p *Parameters, prompt []int32, o GenerateOptions) ([]int32, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -54,9 +55,14 @@ func (m *Model) Generate(p *Parameters, prompt []int32, o GenerateOptions) ([]in
 	}
 	s := newSampler(o, m.Config.Vocab)
 	text := append([]int32(nil), prompt...)
+	context := m.NewContext(p, min(m.Config.Positions, len(prompt)+min(o.MaxTokens, m.Config.Positions)))
+	fresh := text[max(0, len(text)-m.Config.Positions):]
 	for range o.MaxTokens {
-		context := text[max(0, len(text)-m.Config.Positions):]
-		logits, err := m.Logits(p, context, len(context)-1)
+		if context.Len() == m.Config.Positions {
+			context.Reset()
+			fresh = text[len(text)-m.Config.Positions:]
+		}
+		logits, err := context.Extend(fresh)
 		if err != nil {
 			return text[len(prompt):], err
 		}
@@ -65,6 +71,7 @@ func (m *Model) Generate(p *Parameters, prompt []int32, o GenerateOptions) ([]in
 			break
 		}
 		text = append(text, next)
+		fresh = text[len(text)-1:]
 		if o.Each != nil {
 			o.Each(next)
 		}

@@ -101,20 +101,31 @@ func (m *Model) bind(weights, gradient, embedding []float32) {
 // forward runs tokens, b sequences of t, through the network up to the final
 // LayerNorm. The result (B, T, C) times wteᵀ is the logits.
 func (m *Model) forward(tape *autograd.Tape, tokens []int32, b, t int) *autograd.Tensor {
-	x := tape.Embedding(tokens, b, t, m.lookup, m.wpe)
+	return m.blocksOf(tape, tape.Embedding(tokens, b, t, m.lookup, m.wpe), func(_ int, qkv *autograd.Tensor) *autograd.Tensor {
+		return tape.Attention(qkv, m.Config.Heads)
+	})
+}
+
+// attend computes block i's attention from queries, keys and values (B, T, 3C).
+type attend func(i int, qkv *autograd.Tensor) *autograd.Tensor
+
+// blocksOf runs embedded tokens x (B, T, C) through all blocks and the final
+// LayerNorm.
+func (m *Model) blocksOf(tape *autograd.Tape, x *autograd.Tensor, attend attend) *autograd.Tensor {
 	for i := range m.blocks {
 		mark := tape.Mark()
-		x = tape.Replace(mark, x, m.block(tape, &m.blocks[i], x))
+		x = tape.Replace(mark, x, m.block(tape, i, x, attend))
 	}
 	return tape.LayerNorm(x, m.lnFinal.weight, m.lnFinal.bias, m.epsilon())
 }
 
 // block adds attention and then the MLP to the residual stream x (B, T, C),
 // each behind a LayerNorm.
-func (m *Model) block(tape *autograd.Tape, b *block, x *autograd.Tensor) *autograd.Tensor {
+func (m *Model) block(tape *autograd.Tape, i int, x *autograd.Tensor, attend attend) *autograd.Tensor {
+	b := &m.blocks[i]
 	f := tape.LayerNorm(x, b.ln1.weight, b.ln1.bias, m.epsilon())
 	f = tape.Linear(f, b.attention.weight, b.attention.bias) // (B, T, 3C)
-	f = tape.Attention(f, m.Config.Heads)
+	f = attend(i, f)
 	f = tape.Linear(f, b.projection.weight, b.projection.bias)
 	x = tape.Add(x, f)
 

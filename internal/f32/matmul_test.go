@@ -317,7 +317,7 @@ func TestMatMul_AllocatesNothing(t *testing.T) {
 	eachISA(t, func(t *testing.T) {
 		setThreads(t, 2)
 		tune(t, tuning{region: 1536, strip: maxStrip, group: 1})
-		for _, c := range []matrixCase{{layout: NN, m: 1, n: 40, k: 1100}, {layout: TN, m: 30, n: 70, k: 20}} {
+		for _, c := range []matrixCase{{layout: NN, m: 1, n: 40, k: 1100}, {layout: NT, m: 1, n: 40, k: 1102}, {layout: TN, m: 30, n: 70, k: 20}} {
 			o := c.operands(normal(rand.New(rand.NewPCG(6, 6))))
 			multiply := func() {
 				MatMul(c.layout, o.out, o.ldc, o.a, o.lda, o.b, o.ldb, c.m, c.n, c.k, false)

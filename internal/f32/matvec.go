@@ -49,24 +49,30 @@ func (p *product) vectorRows(task int) {
 // vectorColumnGroups computes one task's columns of a product with B stored
 // (n, k), n being at least 16.
 func (p *product) vectorColumnGroups(task int) {
+	s := strips.take()
+	if s == nil {
+		s = new(strip)
+	}
+	t := (*[lanes]float32)(s.edge[:])
 	j0 := task * vectorGroups * lanes
 	end := min(j0+vectorGroups*lanes, p.n)
 	for ; j0 < end; j0 += lanes {
-		p.vectorGroup(j0, min(lanes, end-j0))
+		p.vectorGroup(t, j0, min(lanes, end-j0))
 	}
+	strips.give(s)
 }
 
-// vectorGroup computes columns j0 to j0+columns-1. The kernel takes sixteen; at
-// the end of B it starts earlier, and what was there before is not touched.
-func (p *product) vectorGroup(j0, columns int) {
+// vectorGroup computes columns j0 to j0+columns-1; t is working memory. The
+// kernel takes sixteen: at the end of B it starts earlier, and what was there
+// before is not touched.
+func (p *product) vectorGroup(t *[lanes]float32, j0, columns int) {
 	first := min(j0, p.n-lanes)
 	out := p.out[j0:][:columns]
 	if !p.accumulate {
 		clear(out)
 	}
 	for k0 := 0; k0 < p.k; k0 += blockK {
-		var t [lanes]float32
-		p.vectorBlock(&t, first, k0, min(blockK, p.k-k0))
+		p.vectorBlock(t, first, k0, min(blockK, p.k-k0))
 		for j := range out {
 			out[j] += t[j0-first+j]
 		}
@@ -75,6 +81,7 @@ func (p *product) vectorGroup(j0, columns int) {
 
 // vectorBlock computes one block of sixteen chains (N6).
 func (p *product) vectorBlock(t *[lanes]float32, j0, k0, kc int) {
+	clear(t[:])
 	quads := kc / 4
 	if quads > 0 {
 		p.vectors.columns(t, &p.a[k0], quads, &p.b[j0*p.bCol+k0], p.bCol)
