@@ -73,6 +73,7 @@ func (v *validator) collect(ctx context.Context) error {
 	answers := make(chan answer, control.MaxSeats)
 	asked := map[signed.PeerID]bool{} // true while the answer is outstanding
 	lost := map[signed.PeerID]bool{}  // was gone once
+	stop := v.Stop
 	for {
 		rung := v.seats.bell.next()
 		for _, s := range v.seats.present() {
@@ -83,6 +84,9 @@ func (v *validator) collect(ctx context.Context) error {
 		}
 		if len(asked) > 0 && !v.waitsFor(asked) {
 			return nil
+		}
+		if v.stopping() && len(v.seats.present()) == 0 {
+			return errStopped // nobody is left to finish the epoch with
 		}
 		select {
 		case a := <-answers:
@@ -99,8 +103,8 @@ func (v *validator) collect(ctx context.Context) error {
 				return err
 			}
 		case <-rung:
-		case <-v.Stop:
-			return errStopped
+		case <-stop:
+			stop = nil // the epoch in hand is finished, with those who are here
 		case <-v.ctx.Done():
 			return v.ctx.Err()
 		}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,6 +174,47 @@ func TestPoliteLeave(t *testing.T) {
 	}
 	if first, last := s.Epochs[0], s.Epochs[3]; first.Members != 3 || last.Members != 2 || last.Attempts != 1 {
 		t.Errorf("%+v ... %+v", first, last)
+	}
+}
+
+// TestStoppedValidatorFinishesItsEpoch stops a validator between two claims: the
+// epoch is averaged, settled and tagged before it leaves.
+func TestStoppedValidatorFinishesItsEpoch(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 2, 0, 9)
+	stop := make(chan struct{})
+	v := n.validator(func(c *ValidatorConfig) {
+		var once sync.Once
+		emit := c.Emit
+		c.Stop, c.Emit = stop, func(e Event) {
+			emit(e)
+			if j, ok := e.(Judged); ok && j.Epoch == 2 {
+				once.Do(func() { close(stop) })
+			}
+		}
+	})
+	n.miners()
+	if err := v.wait(); err != nil {
+		t.Fatal(err)
+	}
+	if s := v.summary; len(s.Epochs) != 2 || s.Epochs[1].Members != 2 || s.Epochs[1].Tag != "2" {
+		t.Errorf("stopped in epoch 2, it leaves with %+v", s.Epochs)
+	}
+}
+
+// TestStoppedValidatorLeavesAlone stops a validator whose miners have gone.
+func TestStoppedValidatorLeavesAlone(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 1, 0, 9)
+	stop := make(chan struct{})
+	v := n.validator(func(c *ValidatorConfig) { c.Stop = stop })
+	m := n.miner(0)
+	n.await("validator", func(e Event) bool { s, ok := e.(Settled); return ok && s.Epoch == 1 })
+	m.kill()
+	n.await("validator", func(e Event) bool { _, ok := e.(Left); return ok })
+	close(stop)
+	if err := v.wait(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -70,6 +70,9 @@ func (v *validator) attend(ctx context.Context, a reduce.Action, r *result) (don
 		}
 	case reduce.Stalled:
 		v.stalled = true
+		if v.stopping() {
+			return false, errStopped
+		}
 		v.warn("epoch %d pauses after attempt %d: %s", a.Epoch, a.Attempt, a.Reason)
 	case reduce.Reopen:
 		// After a restart a leader asks at once; by then propose has been here.

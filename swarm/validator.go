@@ -79,10 +79,10 @@ type validator struct {
 }
 
 // RunValidator leads a run until its last epoch is settled and pushed, Stop is
-// closed (then it finishes a round that has begun) or ctx ends. It may be
-// killed and started again at any point: what it decided is in its journal,
-// what it certified in its records, what it found in its ledger, and a step
-// that it lost it takes from its miners.
+// closed (then it finishes the epoch in hand with the miners that are here, and
+// has it pushed) or ctx ends. It may be killed and started again at any point:
+// what it decided is in its journal, what it certified in its records, what it
+// found in its ledger, and a step that it lost it takes from its miners.
 func RunValidator(ctx context.Context, cfg ValidatorConfig) (Summary, error) {
 	if err := cfg.withDefaults(); err != nil {
 		return Summary{}, err
@@ -177,6 +177,9 @@ func (v *validator) run(ctx context.Context) error {
 		err = v.finish(ctx)
 	}
 	if errors.Is(err, errStopped) {
+		if err := v.awaitPush(ctx); err != nil && ctx.Err() == nil {
+			v.warn("%v", err)
+		}
 		return nil
 	}
 	return err

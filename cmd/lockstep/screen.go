@@ -47,12 +47,22 @@ func newScreen(t *observe.Terminal, n *network) *screen {
 		t.Line("going on after epoch %d", n.base)
 	}
 	t.Line("")
-	t.Line("%s", t.Dim("epoch     loss  gradients  averaged     state root        nodes   tag    time"))
-	return &screen{
+	s := &screen{
 		terminal: t, config: c, epochs: map[uint64]*epochView{}, miners: map[uint32]swarm.Progress{},
 		found: map[string]bool{}, base: n.base, next: n.base + 1,
 	}
+	t.Line("%s", t.Dim(fmt.Sprintf("%*s     loss  gradients  averaged     state root        nodes  %*s    time", s.width(), "epoch", s.tagWidth(), "tag")))
+	return s
 }
+
+// place writes how far the run is: 3/16.
+func (s *screen) place(epoch uint64) string {
+	return fmt.Sprintf("%*s", s.width(), fmt.Sprintf("%d/%d", epoch, s.config.Swarm.Epochs))
+}
+
+// width is that of the first column, tagWidth that of the tags.
+func (s *screen) width() int    { return max(5, 1+2*len(fmt.Sprint(s.config.Swarm.Epochs))) }
+func (s *screen) tagWidth() int { return max(3, len(fmt.Sprint(s.config.Swarm.Epochs))) }
 
 func (s *screen) epoch(n uint64) *epochView {
 	if s.epochs[n] == nil {
@@ -163,7 +173,7 @@ func (s *screen) flush() {
 		case known || !overdue || s.over:
 			return
 		default:
-			s.terminal.Line("%5s  was done while a process was being started again", fmt.Sprintf("%d/%d", s.next, s.config.Swarm.Epochs))
+			s.terminal.Line("%s  was done while a process was being started again", s.place(s.next))
 		}
 		delete(s.epochs, s.next)
 		s.next++
@@ -184,9 +194,8 @@ func (s *screen) line(epoch uint64, v *epochView) {
 	if !v.settled.Agree {
 		nodes = s.terminal.Red("DIFFER")
 	}
-	s.terminal.Line("%5s  %7.4f  %-9s  %-11s  %s  %s  %4s  %6s",
-		fmt.Sprintf("%d/%d", epoch, s.config.Swarm.Epochs), c.Loss,
-		v.gradients(), averaged, c.State.String()[:16], nodes, v.tag,
+	s.terminal.Line("%s  %7.4f  %-9s  %-11s  %s  %s  %*s  %6s",
+		s.place(epoch), c.Loss, v.gradients(), averaged, c.State.String()[:16], nodes, s.tagWidth(), v.tag,
 		observe.Duration(time.Duration(c.Seconds*float64(time.Second))))
 }
 
@@ -225,7 +234,7 @@ func (s *screen) status() {
 		rate = "  " + observe.Count(int64(s.rate)) + " tok/s"
 		eta = "  eta " + observe.Duration(s.meter.ETA(total-int(s.next)+1))
 	}
-	s.terminal.Status("%5s  %s%s%s", fmt.Sprintf("%d/%d", min(s.next, uint64(total)), total), what, rate, eta)
+	s.terminal.Status("%s  %s%s%s", s.place(min(s.next, uint64(total))), what, rate, eta)
 }
 
 // printSwarm writes the result of a network for a person.

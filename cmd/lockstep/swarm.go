@@ -333,6 +333,9 @@ func (s *supervisor) hear(r report) error {
 	case swarm.Finished:
 		s.summary, s.finished = e.Summary, true
 	}
+	if _, warns := r.event.(swarm.Warning); warns && s.leaving && r.from != s.validator {
+		return nil // miners miss a validator that leaves first
+	}
 	s.screen.show(r.from.name, r.event)
 	return nil
 }
