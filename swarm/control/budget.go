@@ -47,9 +47,7 @@ func (b *Budget) Take(ctx context.Context, n int) error {
 func (b *Budget) promise(n int) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
-	b.tokens = min(b.burst, b.tokens+b.rate*now.Sub(b.at).Seconds())
-	b.at = now
+	b.fill()
 	b.tokens -= float64(n)
 	if b.tokens >= 0 {
 		return 0
@@ -57,71 +55,21 @@ func (b *Budget) promise(n int) time.Duration {
 	return time.Duration(-b.tokens / b.rate * float64(time.Second))
 }
 
-// Limits of one caller.
-const (
-	callerRate     = 256 << 20 // bytes per second of answers
-	callerBurst    = 512 << 20
-	callerRequests = 32 // in flight
-	requestCost    = 4 << 10
-	maxCallers     = 1024 // whose budgets are remembered
-)
-
-// caller is what a server remembers of a key.
-type caller struct {
-	budget   *Budget
-	inFlight int
-	queries  map[string]chan struct{} // by name; holds a token while one is being answered
-}
-
-// callers keeps the budgets of the keys that were seen, and forgets idle ones
-// when they become too many.
-type callers struct {
-	mu   sync.Mutex
-	byID map[[32]byte]*caller
-}
-
-// enter admits one more request of a key, or reports that there are too many.
-func (c *callers) enter(id [32]byte) (*caller, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k := c.byID[id]
-	if k == nil {
-		if len(c.byID) >= maxCallers && !c.forgetOne() {
-			return nil, false
-		}
-		k = &caller{budget: NewBudget(callerRate, callerBurst), queries: map[string]chan struct{}{}}
-		c.byID[id] = k
+// spare takes n bytes if they may pass at once.
+func (b *Budget) spare(n float64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fill()
+	if b.tokens < n {
+		return false
 	}
-	if k.inFlight >= callerRequests {
-		return nil, false
-	}
-	k.inFlight++
-	return k, true
+	b.tokens -= n
+	return true
 }
 
-// forgetOne drops some key without requests in flight.
-func (c *callers) forgetOne() bool {
-	for id, k := range c.byID {
-		if k.inFlight == 0 {
-			delete(c.byID, id)
-			return true
-		}
-	}
-	return false
-}
-
-// slot returns where a caller's queries of a name wait for each other.
-func (c *callers) slot(k *caller, name string) chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k.queries[name] == nil {
-		k.queries[name] = make(chan struct{}, 1)
-	}
-	return k.queries[name]
-}
-
-func (c *callers) leave(k *caller) {
-	c.mu.Lock()
-	k.inFlight--
-	c.mu.Unlock()
+// fill adds what came in since it was last looked at. b.mu is held.
+func (b *Budget) fill() {
+	now := b.now()
+	b.tokens = min(b.burst, b.tokens+b.rate*now.Sub(b.at).Seconds())
+	b.at = now
 }

@@ -47,6 +47,7 @@ func NewClient(dial Dial) *Client {
 			defer cancel()
 			return dial(ctx, peer)
 		},
+		MaxConnsPerHost:        1, // one dials, the others wait for its connection
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 8 << 10,

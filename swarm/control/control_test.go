@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -19,7 +20,7 @@ import (
 )
 
 func testKey(b byte) ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed([]byte(strings.Repeat(string(rune('a'+b)), ed25519.SeedSize)))
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{'a' + b}, ed25519.SeedSize))
 }
 
 func idOf(k ed25519.PrivateKey) signed.PeerID { return signed.IDOf(k.Public().(ed25519.PublicKey)) }
@@ -260,32 +261,6 @@ func TestBudget(t *testing.T) {
 	cancel()
 	if err := b.Take(ended, 1000); !errors.Is(err, context.Canceled) {
 		t.Error(err)
-	}
-}
-
-func TestCallersAreLimited(t *testing.T) {
-	c := callers{byID: map[[32]byte]*caller{}}
-	first := [32]byte{1}
-	for range callerRequests {
-		if _, ok := c.enter(first); !ok {
-			t.Fatal("refused too early")
-		}
-	}
-	if _, ok := c.enter(first); ok {
-		t.Error("too many requests in flight")
-	}
-	for i := range 2 * maxCallers {
-		k, ok := c.enter([32]byte{2, byte(i), byte(i >> 8)})
-		if !ok {
-			t.Fatal("an idle caller was not forgotten")
-		}
-		c.leave(k)
-	}
-	if len(c.byID) > maxCallers {
-		t.Errorf("%d callers are remembered", len(c.byID))
-	}
-	if k := c.byID[first]; k == nil || k.inFlight != callerRequests {
-		t.Error("a busy caller was forgotten")
 	}
 }
 

@@ -5,9 +5,11 @@
 // It knows nothing of training and decides nothing: package swarm does.
 //
 // A caller is the ed25519 key of its TLS certificate, never what it says of
-// itself. Every route states who may call it, how long its body may be and how
-// large the answer is, before anything is read or allocated; every caller has a
-// budget of bytes, a limit on requests in flight, and one query at a time.
+// itself. Every route states who may call it and how long its body may be, before
+// anything is read or allocated; every caller has limits on connections, requests
+// in flight, answers not taken yet and bytes per second, and one query at a time.
+// Keys without a seat share what one key with a seat has. Both ends give up a
+// transfer that is slower than [TransferTime].
 //
 // Documents that others may want to show to third parties are signed
 // ([Registry], [Record], [State]); the rest is bound to the connection.

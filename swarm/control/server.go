@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"io"
 	"log"
@@ -44,6 +43,7 @@ type Route struct {
 	Access  Access
 	Body    int64  // most bytes of the request's body
 	Query   string // what costs the node work: each caller may ask one of a name at a time
+	Burst   int    // requests that a caller may make at once, and then one a second; 0: as many as it likes
 	Serve   func(ctx context.Context, c Call) (Reply, error)
 }
 
@@ -103,7 +103,8 @@ type Server struct {
 // NewServer returns a server whose requests end with ctx, so that long waits do
 // not hold up a node that stops. End it with Close.
 func NewServer(ctx context.Context, routes []Route, o Options) *Server {
-	h := &handler{options: o, callers: callers{byID: map[[32]byte]*caller{}}}
+	h := &handler{options: o, callers: newCallers()}
+	conns := &connections{seats: o.Seats, open: map[net.Conn]*connection{}}
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		mux.HandleFunc(r.Pattern, func(w http.ResponseWriter, q *http.Request) { h.serve(w, q, r) })
@@ -115,7 +116,8 @@ func NewServer(ctx context.Context, routes []Route, o Options) *Server {
 		ReadTimeout:       MaxWait + 30*time.Second,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    8 << 10,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 2 * callerRequests, SendPingTimeout: 15 * time.Second},
+		ConnState:         conns.follow,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: callerRequests, SendPingTimeout: 15 * time.Second},
 		ErrorLog:          log.New(io.Discard, "", 0), // what peers do wrong is told to them, not to us
 	}}
 }
@@ -145,7 +147,7 @@ func peerOf(s *tls.ConnectionState) (signed.PeerID, error) {
 
 type handler struct {
 	options Options
-	callers callers
+	callers *callers
 
 	mu     sync.Mutex
 	closed bool
@@ -170,76 +172,81 @@ func (h *handler) close() {
 	h.active.Wait()
 }
 
+// serve answers one request. What the caller has of this node's budgets, it has
+// until it took the answer.
 func (h *handler) serve(w http.ResponseWriter, q *http.Request, r Route) {
 	if !h.begin() {
 		return
 	}
 	defer h.active.Done()
-	wantsJSON := strings.Contains(q.Header.Get("Accept"), typeJSON)
-	reply, pace, err := h.answer(q, r)
+	c, k, err := h.enter(q)
 	if err != nil {
-		refusal := new(Refusal)
-		if !errors.As(err, &refusal) {
-			refusal = Refuse(Failed, "%v", err)
-		}
-		write(w, statuses[refusal.Code], refusal, wantsJSON)
+		h.send(q.Context(), w, refusalOf(err).answer(false), nil)
 		return
-	}
-	if reply.Raw == nil {
-		if wantsJSON && reply.View != nil {
-			reply.Document = reply.View
-		}
-		if reply.Document == nil {
-			reply.Document = struct{}{}
-		}
-		write(w, http.StatusOK, reply.Document, wantsJSON)
-		return
-	}
-	w.Header().Set("Content-Type", typeBytes)
-	w.Header().Set("Content-Length", strconv.Itoa(len(reply.Raw)))
-	h.writeRaw(q.Context(), w, reply.Raw, pace)
-}
-
-// answer checks who asks and what, and lets the route answer.
-func (h *handler) answer(q *http.Request, r Route) (Reply, *Budget, error) {
-	peer, err := peerOf(q.TLS)
-	if err != nil {
-		return Reply{}, nil, Refuse(Unregistered, "%v", err)
-	}
-	seat, seated := h.options.Seats(peer)
-	switch {
-	case r.Access >= Seated && !seated:
-		return Reply{}, nil, Refuse(Unregistered, "%s has no seat in this run", peer)
-	case r.Access == Validators && seat.Role != Validator:
-		return Reply{}, nil, Refuse(Forbidden, "only validators may ask for %s", q.URL.Path)
-	}
-	k, ok := h.callers.enter(peer)
-	if !ok {
-		return Reply{}, nil, Refuse(Busy, "more than %d requests at once", callerRequests)
 	}
 	defer h.callers.leave(k)
+	asJSON := strings.Contains(q.Header.Get("Accept"), typeJSON)
+	var a answer
+	if reply, err := h.answer(w, q, r, c, k); err != nil {
+		a = refusalOf(err).answer(asJSON)
+	} else {
+		a = reply.answer(asJSON)
+	}
+	size := len(a.body)
+	if !h.callers.hold(k, size) {
+		a, size = Refuse(Busy, "more than %d bytes of answers wait to be taken", callerBytes).answer(asJSON), 0
+	}
+	defer h.callers.release(k, size)
+	h.send(q.Context(), w, a, k.budget)
+}
+
+// enter finds out who calls, and takes a place among the requests in flight.
+func (h *handler) enter(q *http.Request) (Call, *caller, error) {
+	peer, err := peerOf(q.TLS)
+	if err != nil {
+		return Call{}, nil, Refuse(Unregistered, "%v", err)
+	}
+	c := Call{Peer: peer, path: q.PathValue}
+	c.Host, _, _ = net.SplitHostPort(q.RemoteAddr)
+	var seated bool
+	c.Seat, seated = h.options.Seats(peer)
+	k, ok := h.callers.enter(peer, seated)
+	if !ok {
+		return Call{}, nil, Refuse(Busy, "too many requests at once")
+	}
+	return c, k, nil
+}
+
+// answer checks what the caller asks for, and lets the route answer.
+func (h *handler) answer(w http.ResponseWriter, q *http.Request, r Route, c Call, k *caller) (Reply, error) {
+	switch seated := k.class == &h.callers.seated; {
+	case r.Access >= Seated && !seated:
+		return Reply{}, Refuse(Unregistered, "%s has no seat in this run", c.Peer)
+	case r.Access == Validators && c.Seat.Role != Validator:
+		return Reply{}, Refuse(Forbidden, "only validators may ask for %s", q.URL.Path)
+	case r.Burst > 0 && !h.callers.inPace(k, r.Pattern, r.Burst):
+		return Reply{}, Refuse(Later, "more than %d requests at once, and then one a second", r.Burst)
+	}
 	if r.Query != "" {
 		slot := h.callers.slot(k, r.Query)
 		select {
 		case slot <- struct{}{}:
 			defer func() { <-slot }()
 		case <-q.Context().Done():
-			return Reply{}, nil, q.Context().Err()
+			return Reply{}, q.Context().Err()
 		}
 	}
 	if err := k.budget.Take(q.Context(), requestCost); err != nil {
-		return Reply{}, nil, err
+		return Reply{}, err
 	}
-	c := Call{Peer: peer, Seat: seat, path: q.PathValue}
-	c.Host, _, _ = net.SplitHostPort(q.RemoteAddr)
+	var err error
 	if c.Wait, err = waitOf(q); err != nil {
-		return Reply{}, nil, err
+		return Reply{}, err
 	}
-	if c.body, err = bodyOf(q, r.Body); err != nil {
-		return Reply{}, nil, err
+	if c.body, err = bodyOf(w, q, r.Body); err != nil {
+		return Reply{}, err
 	}
-	reply, err := r.Serve(q.Context(), c)
-	return reply, k.budget, err
+	return r.Serve(q.Context(), c)
 }
 
 // waitOf reads ?wait=SECONDS.
@@ -256,10 +263,11 @@ func waitOf(q *http.Request) (time.Duration, error) {
 }
 
 // bodyOf reads at most limit bytes.
-func bodyOf(q *http.Request, limit int64) ([]byte, error) {
+func bodyOf(w http.ResponseWriter, q *http.Request, limit int64) ([]byte, error) {
 	if q.ContentLength > limit {
 		return nil, Refuse(Malformed, "a body of %d bytes; at most %d are read", q.ContentLength, limit)
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(TransferTime(int(limit)))) // HTTP/2 always can
 	b, err := io.ReadAll(io.LimitReader(q.Body, limit+1))
 	switch {
 	case err != nil:
@@ -268,42 +276,4 @@ func bodyOf(q *http.Request, limit int64) ([]byte, error) {
 		return nil, Refuse(Malformed, "a body of more than %d bytes", limit)
 	}
 	return b, nil
-}
-
-// writeRaw sends bytes in pieces, within the caller's budget and the node's
-// throttle. A piece that the caller does not take in time ends the answer.
-func (h *handler) writeRaw(ctx context.Context, w http.ResponseWriter, b []byte, caller *Budget) {
-	const piece = 64 << 10
-	control := http.NewResponseController(w)
-	for len(b) > 0 {
-		n := min(piece, len(b))
-		if caller.Take(ctx, n) != nil || h.options.Throttle.Take(ctx, n) != nil {
-			return
-		}
-		_ = control.SetWriteDeadline(time.Now().Add(30 * time.Second)) // HTTP/2 always can
-		if _, err := w.Write(b[:n]); err != nil {
-			return
-		}
-		b = b[n:]
-	}
-}
-
-// write sends a document. An error means that the caller has gone.
-func write(w http.ResponseWriter, status int, doc any, asJSON bool) {
-	kind, body := typeCBOR, []byte(nil)
-	var err error
-	if asJSON {
-		kind = typeJSON
-		body, err = json.MarshalIndent(doc, "", "  ")
-		body = append(body, '\n')
-	} else {
-		body, err = signed.Marshal(doc)
-	}
-	if err != nil {
-		panic("control: " + err.Error()) // plain structs always encode
-	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
 }
