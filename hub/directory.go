@@ -22,7 +22,7 @@ import (
 //	lockstep-repository.json  says that this is one, and in which format
 //	blobs/SHA256              file contents, each once
 //	commits/ID.json           commit files: parent, message, paths and digests
-//	refs/heads/main           the id of the newest commit
+//	refs/heads/BRANCH         the id of the branch's newest commit
 //	refs/tags/NAME            the id that a tag names
 //	unfinished/               files being written
 //	writers.lock, refs.lock   taken while writing contents, while moving refs
@@ -206,7 +206,7 @@ func (d *Directory) lookup(revision string) (string, error) {
 	notFound := &NotFoundError{What: "revision", Name: clip(revision), Where: d.root}
 	switch {
 	case revision == "", revision == "HEAD", revision == mainBranch:
-		id, err := d.head()
+		id, err := d.head(mainBranch)
 		if err == nil && id == "" {
 			return "", &NotFoundError{What: "revision", Name: mainBranch, Where: d.root + ": the repository is empty"}
 		}
@@ -216,9 +216,11 @@ func (d *Directory) lookup(revision string) (string, error) {
 	case checkTag(revision) != nil:
 		return "", notFound
 	}
-	id, err := d.ref(tagsDir, revision)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return id, err
+	for _, dir := range []string{tagsDir, headsDir} {
+		id, err := d.ref(dir, revision)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return id, err
+		}
 	}
 	if len(revision) < minIDDigits || len(revision) > idDigits || !isHex(revision) {
 		return "", notFound
@@ -248,9 +250,10 @@ func (d *Directory) expand(prefix string) (string, error) {
 	return "", fault.Errorf(fault.Usage, "%s: %d commits begin with %s, among them %s and %s; give more digits", d.root, len(found), prefix, found[0], found[1])
 }
 
-// head returns where main is, "" in an empty repository.
-func (d *Directory) head() (string, error) {
-	id, err := d.ref(headsDir, mainBranch)
+// head returns where a branch is, "" if it is not there; so is main in an empty
+// repository.
+func (d *Directory) head(branch string) (string, error) {
+	id, err := d.ref(headsDir, branch)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 const maxSmallWrite = 64 << 10
 
 // Commit implements Repository. Contents are written first, without keeping
-// others from writing theirs; only the move of main is exclusive.
+// others from writing theirs; only the move of the branch is exclusive.
 func (d *Directory) Commit(ctx context.Context, request CommitRequest) (_ Commit, err error) {
 	need := int64(maxSmallWrite)
 	for _, c := range request.Add {
@@ -27,7 +28,7 @@ func (d *Directory) Commit(ctx context.Context, request CommitRequest) (_ Commit
 	if err := checkRequest(request); err != nil {
 		return Commit{}, err
 	}
-	if err := d.checkHead(request.Parent); err != nil {
+	if err := d.checkHead(request); err != nil {
 		return Commit{}, err
 	}
 	writers, err := d.enterWriters(ctx)
@@ -44,7 +45,7 @@ func (d *Directory) Commit(ctx context.Context, request CommitRequest) (_ Commit
 		return Commit{}, err
 	}
 	defer refs.unlock()
-	if err := d.checkHead(request.Parent); err != nil {
+	if err := d.checkHead(request); err != nil {
 		return Commit{}, err
 	}
 	return d.advance(ctx, request, added)
@@ -52,6 +53,9 @@ func (d *Directory) Commit(ctx context.Context, request CommitRequest) (_ Commit
 
 // checkRequest refuses what could not be committed, before anything is written.
 func checkRequest(request CommitRequest) error {
+	if request.Branch != "" && checkBranch(request.Branch) != nil {
+		return checkBranch(request.Branch)
+	}
 	if request.Parent != "" && !isCommitID(request.Parent) {
 		return fault.Errorf(fault.Usage, "the parent %q is not a full commit id", clip(request.Parent))
 	}
@@ -74,12 +78,20 @@ func checkRequest(request CommitRequest) error {
 	return nil
 }
 
-func (d *Directory) checkHead(parent string) error {
-	head, err := d.head()
-	if err == nil && head != parent {
-		err = &HeadMovedError{Expected: parent, Head: head}
+// checkHead compares the branch's head with the parent. A branch other than
+// main is not made by a commit.
+func (d *Directory) checkHead(request CommitRequest) error {
+	branch := cmp.Or(request.Branch, mainBranch)
+	head, err := d.head(branch)
+	switch {
+	case err != nil:
+		return err
+	case head == "" && branch != mainBranch:
+		return &NotFoundError{What: "branch", Name: branch, Where: d.root}
+	case head != request.Parent:
+		return &HeadMovedError{Expected: request.Parent, Head: head}
 	}
-	return err
+	return nil
 }
 
 // enterWriters takes the writers' lock, shared. Whoever finds it free altogether
@@ -154,7 +166,7 @@ func (d *Directory) hasBlob(c Content) bool {
 	return err == nil && info.Size() == c.Size
 }
 
-// advance writes the commit file and moves main to it. Its caller holds the
+// advance writes the commit file and moves the branch to it. Its caller holds the
 // refs' lock and has checked the parent.
 func (d *Directory) advance(ctx context.Context, request CommitRequest, added []FileInfo) (Commit, error) {
 	var parent record
@@ -180,7 +192,7 @@ func (d *Directory) advance(ctx context.Context, request CommitRequest, added []
 	if err := d.put(ctx, Bytes(id+".json", encoded), commitsDir); err != nil {
 		return Commit{}, fmt.Errorf("committing to %s: %w", d.root, err)
 	}
-	if err := d.putRef(ctx, headsDir, mainBranch, id); err != nil {
+	if err := d.putRef(ctx, headsDir, cmp.Or(request.Branch, mainBranch), id); err != nil {
 		return Commit{}, fmt.Errorf("committing to %s: %w", d.root, err)
 	}
 	return Commit{ID: id, Parent: next.parent, Message: next.message}, nil
@@ -209,26 +221,18 @@ func (d *Directory) Tag(ctx context.Context, name, commit string) (err error) {
 	if _, err := d.record(commit); err != nil {
 		return err
 	}
-	writers, err := d.enterWriters(ctx)
-	if err != nil {
-		return err
-	}
-	defer writers.unlock()
-	refs, err := lock(ctx, d.path(refsLock), false)
-	if err != nil {
-		return err
-	}
-	defer refs.unlock()
-	switch id, err := d.ref(tagsDir, name); {
-	case err == nil && id == commit:
+	return d.moveRefs(ctx, func() error {
+		switch id, err := d.ref(tagsDir, name); {
+		case err == nil && id == commit:
+			return nil
+		case err == nil:
+			return &TagExistsError{Tag: name, Commit: id}
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		if err := d.putRef(ctx, tagsDir, name, commit); err != nil {
+			return fmt.Errorf("tagging %s in %s: %w", name, d.root, err)
+		}
 		return nil
-	case err == nil:
-		return &TagExistsError{Tag: name, Commit: id}
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	if err := d.putRef(ctx, tagsDir, name, commit); err != nil {
-		return fmt.Errorf("tagging %s in %s: %w", name, d.root, err)
-	}
-	return nil
+	})
 }

@@ -14,13 +14,14 @@ import (
 // Repository is a versioned set of files. Implementations are safe for
 // concurrent use, also by other processes.
 //
-// A revision is "main" (or "", or "HEAD"), a tag, a full commit id, or at least
-// seven hex digits of one that no other commit begins with. A tag wins over
-// abbreviated commit ids, since an epoch's number looks like one.
+// A revision is "main" (or "", or "HEAD"), a tag, another branch, a full commit
+// id, or at least seven hex digits of one that no other commit begins with. A tag
+// wins over a branch and over abbreviated commit ids, since an epoch's number
+// looks like one.
 type Repository interface {
 	// Resolve finds the commit of a revision; *NotFoundError if there is none.
 	Resolve(ctx context.Context, revision string) (Commit, error)
-	// Commit adds a commit to main; see CommitRequest.
+	// Commit adds a commit to a branch; see CommitRequest.
 	Commit(ctx context.Context, request CommitRequest) (Commit, error)
 	// Tag names a commit for ever. Tagging the same commit again succeeds;
 	// *TagExistsError if the tag names another.
@@ -61,12 +62,13 @@ type File interface {
 	Size() int64
 }
 
-// CommitRequest asks for a commit on main whose files are the parent's, with
+// CommitRequest asks for a commit on a branch whose files are the parent's, with
 // some added or replaced and some deleted. If that changes nothing, the answer
 // is the parent itself: no empty commits are made.
 type CommitRequest struct {
+	Branch string // "" for main
 	// Parent is the head that the caller knows, "" for an empty repository. If
-	// main is elsewhere by now, the answer is *HeadMovedError.
+	// the branch is elsewhere by now, the answer is *HeadMovedError.
 	Parent  string
 	Message string
 	Add     []Content
@@ -122,15 +124,15 @@ func (e *NotFoundError) Is(target error) bool { return target == fs.ErrNotExist 
 // Fault says that a name is wrong.
 func (e *NotFoundError) Fault() fault.Kind { return fault.Config }
 
-// HeadMovedError says that main is no longer where the caller believed it.
+// HeadMovedError says that a branch is no longer where the caller believed it.
 // Nothing was committed; look again and retry.
 type HeadMovedError struct {
 	Expected string // the caller's parent
-	Head     string // where main is
+	Head     string // where the branch is
 }
 
 func (e *HeadMovedError) Error() string {
-	return fmt.Sprintf("main moved from %s to %s in the meantime; nothing was committed", short(e.Expected), short(e.Head))
+	return fmt.Sprintf("the branch moved from %s to %s in the meantime; nothing was committed", short(e.Expected), short(e.Head))
 }
 
 // Fault says that the repository refused.

@@ -53,7 +53,7 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
 	root.AddCommand(
 		a.swarm(), a.train(), a.miner(), a.validator(),
 		a.verify(), a.hash(),
-		a.generate(), a.eval(), a.data(), a.version(),
+		a.generate(), a.eval(), a.data(), a.hub(), a.version(),
 	)
 	return root
 }

@@ -1,0 +1,199 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"lockstep/internal/fault"
+)
+
+// Options are the settings of a Server. The zero value serves public
+// repositories to everyone and takes writes from the tokens of the folder.
+type Options struct {
+	// TokensToRead refuses every request without a known token.
+	TokensToRead bool
+	// MaxObject caps one file, in bytes; 0 is 64 GiB.
+	MaxObject int64
+	// PartSize is the length of the parts in which files of more than
+	// MultipartFrom bytes are uploaded; 0 is 256 MiB from 1 GiB on.
+	PartSize, MultipartFrom int64
+	// MaxInline is the largest file that a client which may insist on Xet is
+	// asked to send inside the commit; 0 is 768 MiB, enough for GPT-2 and what
+	// such a client can hold in memory; -1 asks every client for Git LFS.
+	MaxInline int64
+	// Grace is how long a shutdown waits for requests in hand; 0 is 30 s.
+	Grace time.Duration
+	// Log receives one record for each request; nil is silence.
+	Log *slog.Logger
+	// Rows serves the rows of datasets; nil answers 501.
+	Rows RowReader
+}
+
+const (
+	defaultMaxObject     = 64 << 30
+	defaultPartSize      = 256 << 20
+	defaultMultipartFrom = 1 << 30
+	defaultMaxInline     = 768 << 20
+	defaultGrace         = 30 * time.Second
+
+	maxHeaderBytes = 64 << 10
+	maxInFlight    = 256              // requests at once; more are asked to wait
+	minRate        = 16 << 10         // bytes a second below which a body is given up
+	bodyGrace      = 30 * time.Second // on top of what minRate allows
+)
+
+// Server serves one folder. It is an http.Handler; Serve adds the timeouts that
+// an open port needs.
+type Server struct {
+	options Options
+	root    string
+	tokens  *tokens
+	signer  signer
+	repos   *repos
+	slots   chan struct{}
+}
+
+// New opens or makes the folder.
+func New(root string, options Options) (*Server, error) {
+	if options.MaxObject == 0 {
+		options.MaxObject = defaultMaxObject
+	}
+	if options.PartSize == 0 {
+		options.PartSize = defaultPartSize
+	}
+	if options.MultipartFrom == 0 {
+		options.MultipartFrom = defaultMultipartFrom
+	}
+	if options.MaxInline == 0 {
+		options.MaxInline = defaultMaxInline
+	}
+	if options.Grace == 0 {
+		options.Grace = defaultGrace
+	}
+	if options.PartSize < 1 || options.MaxObject < 1 || options.MultipartFrom < 1 {
+		return nil, fault.Errorf(fault.Config, "hub server: sizes must be positive")
+	}
+	for _, dir := range []string{"models", "datasets", "private", uploadsDir} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if err := clearUploads(root, time.Now()); err != nil {
+		return nil, err
+	}
+	tokens, err := loadTokens(filepath.Join(root, tokensFile))
+	if err != nil {
+		return nil, err
+	}
+	secret, err := loadSecret(filepath.Join(root, secretFile))
+	if err != nil {
+		return nil, err
+	}
+	return &Server{
+		options: options, root: root, tokens: tokens, signer: signer{secret},
+		repos: newRepos(root), slots: make(chan struct{}, maxInFlight),
+	}, nil
+}
+
+// TokensFile is where the tokens of the folder are.
+func (s *Server) TokensFile() string { return filepath.Join(s.root, tokensFile) }
+
+// WriteToken returns a token that may write, for the person who runs the server.
+func (s *Server) WriteToken() string { return s.tokens.writer() }
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	a := &answer{ResponseWriter: w}
+	a.Header().Set("X-Request-Id", requestID())
+	a.Header().Set("X-Content-Type-Options", "nosniff")
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+		r.Body = newSteadyBody(w, r.Body)
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // recorders have no deadlines
+		s.route(a, r)
+	default:
+		a.Header().Set("Retry-After", "5")
+		fail(a, r, http.StatusServiceUnavailable, "", "this server has %d requests in hand; try again", maxInFlight)
+	}
+	if s.options.Log != nil {
+		s.options.Log.Info("request", "method", r.Method, "path", r.URL.EscapedPath(), "status", a.status,
+			"bytes", a.bytes, "ms", time.Since(started).Milliseconds(), "client", r.RemoteAddr, "agent", r.UserAgent())
+	}
+}
+
+// Serve answers on a listener until ctx ends; then it takes no new requests,
+// lets those in hand finish for Options.Grace, and returns.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	h := &http.Server{
+		Handler: s, MaxHeaderBytes: maxHeaderBytes,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(l) }()
+	sweep := time.NewTicker(time.Hour)
+	defer sweep.Stop()
+	for open := true; open; {
+		select {
+		case err := <-ended:
+			return fault.Wrap(fault.Environment, err)
+		case now := <-sweep.C:
+			if err := clearUploads(s.root, now); err != nil && s.options.Log != nil {
+				s.options.Log.Warn("clearing away unfinished uploads", "error", err)
+			}
+		case <-ctx.Done():
+			open = false
+		}
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
+	defer cancel()
+	err := h.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = h.Close() // a cut upload was not acknowledged
+	}
+	<-ended
+	return err
+}
+
+// answer remembers what was sent.
+type answer struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController find the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// requestID names a request in errors and logs.
+func requestID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
