@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/spec"
 	"lockstep/stream"
+	"lockstep/swarm/control"
 	"lockstep/validate"
 )
 
@@ -283,6 +285,28 @@ func TestUnknownKeyIsRefused(t *testing.T) {
 	err = n.miner(0, func(c *MinerConfig) { c.Key, c.Dir = stranger.Key, t.TempDir() }).wait()
 	if fault.KindOf(err) != fault.Network || !strings.Contains(err.Error(), stranger.Peer.String()) {
 		t.Errorf("%v (%v)", err, fault.KindOf(err))
+	}
+}
+
+// TestJoinSpam: a seated key that comes under one address after the other makes
+// the validator sign no more than a registry a second.
+func TestJoinSpam(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 2, 0, 1)
+	n.validator()
+	c := clientOf(t, n.identity(name(0)), n.at)
+	begun, joined := time.Now(), 0
+	for i := range 100 {
+		j := control.Join{Run: *n.run, Role: control.Miner, Address: fmt.Sprintf("127.0.0.1:%d", 1000+i)}
+		switch err := c.Post(t.Context(), n.at.Peer, "/v1/join", 0, j, &control.Joined{}); {
+		case err == nil:
+			joined++
+		case !control.IsRefusal(err, control.Later):
+			t.Fatal(err)
+		}
+	}
+	if most := comings + 1 + int(time.Since(begun).Seconds()); joined < comings || joined > most {
+		t.Errorf("%d of 100 joins are taken; at most %d may be", joined, most)
 	}
 }
 

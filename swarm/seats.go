@@ -98,8 +98,10 @@ func (s *seating) join(p signed.PeerID, host string, j control.Join) (control.Se
 		r.Differences = r.Differences[:min(len(r.Differences), control.MaxDifferences)]
 		return control.Seat{}, nil, r
 	}
-	s.seats[i].Address, s.seats[i].Hotkey = j.Address, j.Hotkey
-	s.publish()
+	if s.seats[i].Address != j.Address || s.seats[i].Hotkey != j.Hotkey {
+		s.seats[i].Address, s.seats[i].Hotkey = j.Address, j.Hotkey
+		s.publish()
+	}
 	return s.seats[i], s.envelope, nil
 }
 

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"bytes"
 	"os"
 	"strings"
 	"testing"
@@ -46,6 +47,9 @@ func TestJoinAndLeave(t *testing.T) {
 	}
 	if seat, ok := r.SeatOf(id.Peer); !ok || seat.UID != ValidatorUID || seat.Role != control.Validator {
 		t.Errorf("the validator's own seat: %+v", seat)
+	}
+	if _, again, err := s.join(peers[1], "10.0.0.7", join); err != nil || !bytes.Equal(again, envelope) {
+		t.Errorf("joining again without a change: %v, or another registry", err)
 	}
 	if here := s.present(); len(here) != 1 || here[0].UID != 5 || !s.isHere(peers[1]) || s.isHere(peers[0]) {
 		t.Errorf("present: %v", here)

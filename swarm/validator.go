@@ -149,8 +149,8 @@ func (v *validator) start(ctx context.Context) (err error) {
 		return err
 	}
 	v.serve(control.Validator, nil, []control.Route{
-		{Pattern: "POST /v1/join", Access: control.Anyone, Body: signed.MaxDocument, Serve: v.serveJoin},
-		{Pattern: "POST /v1/leave", Access: control.Seated, Body: 16, Serve: v.serveLeave},
+		{Pattern: "POST /v1/join", Access: control.Anyone, Body: signed.MaxDocument, Burst: comings, Serve: v.serveJoin},
+		{Pattern: "POST /v1/leave", Access: control.Seated, Body: 16, Burst: comings, Serve: v.serveLeave},
 		{Pattern: "GET /v1/registry", Access: control.Seated, Serve: v.seats.serveRegistry},
 		{Pattern: "GET /v1/epoch/{epoch}", Access: control.Seated, Serve: v.serveEpoch},
 	})
@@ -227,6 +227,10 @@ func (v *validator) stopping() bool {
 		return false
 	}
 }
+
+// comings is how often a node may join, or leave, at once; then it may once a
+// second. Every time a registry is signed, which all others fetch.
+const comings = 4
 
 // serveJoin seats a node and connects to it.
 func (v *validator) serveJoin(_ context.Context, c control.Call) (control.Reply, error) {
