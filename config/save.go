@@ -3,12 +3,12 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"lockstep/internal/durable"
 )
 
 // Save writes every setting of c to a YAML file that Load reads back to the
@@ -16,32 +16,12 @@ import (
 func Save(path string, c Config) error {
 	text, err := marshal(c)
 	if err == nil {
-		err = replace(path, text)
+		err = durable.Replace(path, 0o600, text)
 	}
 	if err != nil {
 		return fmt.Errorf("configuration file %s: %w", path, err)
 	}
 	return nil
-}
-
-// replace writes a file under another name, of mode 0600, and renames it.
-func replace(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }
 
 // marshal writes sections and keys in the order of the struct.

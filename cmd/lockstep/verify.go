@@ -52,11 +52,19 @@ is not so. 11: the evidence is incomplete or badly signed.`,
 		defer ints.release()
 		ints.stopAtOnce()
 		var worst error
+		failed := 0
 		for _, folder := range folders {
 			err := a.verifyOne(ints.Context, c, t, folder, data, repo, init)
+			if err != nil && len(folders) > 1 {
+				failed++
+				t.Line("%v", err)
+			}
 			if worst == nil || fault.KindOf(err) == fault.False {
 				worst = err
 			}
+		}
+		if failed > 0 {
+			worst = fault.Errorf(fault.KindOf(worst), "%d of %d did not verify", failed, len(folders))
 		}
 		return ints.outcome(worst, "nothing was changed")
 	})
@@ -75,16 +83,12 @@ func (a *app) verifyOne(ctx context.Context, c config.Config, t *observe.Termina
 		if err != nil {
 			v.Result, v.Error = fault.KindOf(err).String(), err.Error()
 		}
-		if e := a.printJSON(v); e != nil {
-			return e
-		}
-	} else if report != nil {
+		return errors.Join(err, a.printJSON(v))
+	}
+	if report != nil {
 		a.printVerification(folder, report, err)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", folder, err)
-	}
-	return nil
+	return err
 }
 
 func (a *app) printVerification(folder string, r *validate.Report, err error) {
@@ -113,6 +117,9 @@ func (a *app) printVerification(folder string, r *validate.Report, err error) {
 // decideAgain reads one evidence folder and verifies it. Text, repository and
 // initial weights default to what lies beside the evidence in the run folder.
 func decideAgain(ctx context.Context, c config.Config, t *observe.Terminal, folder, data, repo, init string) (*validate.Report, error) {
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return nil, fault.Errorf(fault.Undecided, "%s: there is no such folder of evidence", folder)
+	}
 	e, err := validate.ReadEvidence(folder)
 	if err != nil {
 		return nil, err
@@ -140,7 +147,11 @@ func decideAgain(ctx context.Context, c config.Config, t *observe.Terminal, fold
 			return parametersAfter(ctx, run, epoch, repo, init)
 		},
 	}
-	return v.Verify(ctx, e)
+	report, err := v.Verify(ctx, e)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", folder, err)
+	}
+	return report, err
 }
 
 // runFolder returns the settings that a run folder holds: evidence lies in
