@@ -16,9 +16,10 @@ import (
 // it is told otherwise.
 const joinPatience = 30 * time.Second
 
-// joinFirst joins the network. A validator that does not answer is given some
-// time; one that answers no is believed at once: fault.Network where the key is
-// not registered, fault.Fingerprint where the run is another.
+// joinFirst joins the network. A validator that does not answer, or another node
+// in its place, is given some time, and the first failure is told at once; one
+// that answers no is believed: fault.Network where the key is not registered,
+// fault.Fingerprint where the run is another.
 func (m *miner) joinFirst(ctx context.Context) (control.Joined, error) {
 	patience := m.cfg.JoinWithin
 	if patience == 0 {
@@ -26,10 +27,15 @@ func (m *miner) joinFirst(ctx context.Context) (control.Joined, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	told := false
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		joined, err := m.join(ctx)
 		if err == nil || control.IsRefusal(err, control.Unregistered, control.OtherRun, control.Malformed) {
 			return joined, err
+		}
+		if !told {
+			m.warn("%v; trying again for %v", err, patience)
+			told = true
 		}
 		stopped := m.pause(ctx, wait)
 		if errors.Is(stopped, errStopped) {

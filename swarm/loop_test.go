@@ -347,6 +347,29 @@ func TestNoValidator(t *testing.T) {
 	}
 }
 
+// TestOtherValidator gives a miner the address of a validator with the peer ID of
+// another: it says at once whom it found, and gives up in time.
+func TestOtherValidator(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 1, 0, 1)
+	n.validator()
+	found, wanted := n.at.Peer, n.identity("another").Peer
+	n.at.Peer = wanted
+	m := n.miner(0, func(c *MinerConfig) { c.JoinWithin = 2 * time.Second })
+	w := n.await(name(0), func(e Event) bool { _, ok := e.(Warning); return ok }).(Warning)
+	if err := m.wait(); fault.KindOf(err) != fault.Network {
+		t.Errorf("%v (%v)", err, fault.KindOf(err))
+	}
+	for _, id := range []string{found.Short(), wanted.Short()} {
+		if !strings.Contains(w.Text, id) {
+			t.Errorf("the warning %q does not name %s", w.Text, id)
+		}
+	}
+	if warnings := all[Warning](n, name(0)); len(warnings) != 1 {
+		t.Errorf("%d warnings: %v", len(warnings), warnings)
+	}
+}
+
 // TestGarbageOnThePort feeds bytes that are no protocol to a miner and to the
 // validator: both drop the stranger and go on.
 func TestGarbageOnThePort(t *testing.T) {
