@@ -173,6 +173,15 @@ func isNotFound(err error) bool {
 	return errors.As(err, &e)
 }
 
+// FindEpoch looks for the tag of an epoch. found says that it is there with each
+// of the files; with other bytes it is a *TagConflictError.
+func FindEpoch(ctx context.Context, repo Repository, epoch uint64, files []Content) (pushed Pushed, found bool, err error) {
+	if files, err = withDigests(ctx, files); err != nil {
+		return Pushed{}, false, err
+	}
+	return findPushed(ctx, repo, EpochTag(epoch), files)
+}
+
 // findPushed looks for the tag and compares what it names with our files.
 func findPushed(ctx context.Context, repo Repository, tag string, files []Content) (Pushed, bool, error) {
 	tags, err := repo.Tags(ctx)

@@ -122,8 +122,16 @@ func TestPushEpochRefusesOtherContent(t *testing.T) {
 		if !errors.As(err, &conflict) || conflict.Path != c.path || !errors.As(err, &push) || push.Attempts != 1 || fault.KindOf(err) != fault.Refused {
 			t.Errorf("%s: %v", name, err)
 		}
+		if _, found, err := FindEpoch(ctx, d, 1, c.files); found || !errors.As(err, &conflict) {
+			t.Errorf("%s: found %v, %v", name, found, err)
+		}
 		if after, _ := survey(d.root); after != before {
 			t.Errorf("%s: the repository changed", name)
+		}
+	}
+	for epoch, want := range map[uint64]bool{1: true, 2: false} {
+		if p, found, err := FindEpoch(ctx, d, epoch, epochs[0]); found != want || err != nil || p.Existed != want {
+			t.Errorf("epoch %d: %+v, found %v, %v", epoch, p, found, err)
 		}
 	}
 }

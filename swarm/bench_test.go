@@ -16,9 +16,9 @@ func BenchmarkFetchState(b *testing.B) {
 	s := model.NewState(model.Initialise(c, 1))
 	s.Epoch, s.Step = 1, 1
 	d := digestsOf(merkle.Digest{1}, s)
-	a := &archive{dir: b.TempDir(), save: hub.SaveState}
+	a := &archive{dir: b.TempDir(), save: hub.SaveState, backlog: 2}
 	defer a.close()
-	if err := a.put(context.Background(), s, d, nil, 1); err != nil {
+	if _, err := a.put(context.Background(), s, d, nil, 1); err != nil {
 		b.Fatal(err)
 	}
 	at := server(b, (&sharing{archive: a, averages: &averages{}, bell: &bell{}}).routes())

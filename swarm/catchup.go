@@ -35,8 +35,12 @@ func (n *node) step(average []float32) (optim.Info, error) {
 func (n *node) save(ctx context.Context, tagged uint64) error {
 	word := control.Seal(n.digests.State, n.id.Key)
 	// A state is saved whole even if the node is asked to leave meanwhile.
-	if err := n.archive.put(context.WithoutCancel(ctx), n.state, n.digests, word, tagged); err != nil {
+	lost, err := n.archive.put(context.WithoutCancel(ctx), n.state, n.digests, word, tagged)
+	if err != nil {
 		return err
+	}
+	for _, epoch := range lost {
+		n.warn("there is no room here to wait longer for the repository: the state of epoch %d, which is not in it, is given up", epoch)
 	}
 	n.news.ring()
 	return nil

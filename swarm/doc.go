@@ -44,12 +44,17 @@
 //
 // # Pushing
 //
-// The validator asks one member after the other, lowest uid first, to push each
-// epoch; a member tries three times, then the next one is asked. Epochs are
-// pushed in ascending order and none is left out, so that tags have no gaps.
-// Training never waits for it: states that are not in the repository yet stay
-// on the miners' disks, whatever their number, and are pushed when the
-// repository answers again.
+// The validator asks one miner after the other, lowest uid first, to push each
+// epoch; a miner tries three times within a time limit, then the next one is
+// asked, and the validator itself last. Epochs are pushed in ascending order and
+// none is left out, so that tags have no gaps. Training never waits for it:
+// states that are not in the repository yet stay on the nodes' disks and are
+// pushed when it answers again. Disks have an end, though: beyond some tens of
+// gigabytes, or when there is no room, a node gives up the oldest of them. Once
+// nobody has the next epoch any more, nothing more can be published.
+//
+// A tag with another model than ours ends publishing, too, and is the run's
+// result once its epochs are done.
 //
 // # Folders
 //
@@ -63,6 +68,7 @@
 // of a validator also
 //
 //	DIR/starts                    how often it was started
+//	DIR/tagged                    how many epochs are in the repository
 //	DIR/records/EPOCH.cbor        signed record of each certified epoch
 //	DIR/epochs/EPOCH.json         docket: findings, attempts, measures, summary
 //	DIR/ledger/                   hash-linked ledger of settled epochs

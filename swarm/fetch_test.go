@@ -84,11 +84,11 @@ func clientOf(t testing.TB, id Identity, nodes ...Address) *control.Client {
 // library is an archive with one state, and the routes that serve it.
 func library(t *testing.T, epoch uint64, spoil func(*shown)) (*digests, []control.Route) {
 	t.Helper()
-	a := &archive{dir: t.TempDir(), save: hub.SaveState}
+	a := &archive{dir: t.TempDir(), save: hub.SaveState, backlog: 2}
 	t.Cleanup(a.close)
 	s := testState(t, epoch)
 	d := digestsOf(merkle.Digest{1}, s)
-	if err := a.put(t.Context(), s, d, nil, epoch); err != nil {
+	if _, err := a.put(t.Context(), s, d, nil, epoch); err != nil {
 		t.Fatal(err)
 	}
 	if spoil != nil {
@@ -115,10 +115,10 @@ func TestFetchState(t *testing.T) {
 	// One liar serves the bytes of another epoch under the right digests, the
 	// other one digests of its own.
 	_, wrongBytes := library(t, 5, func(s *shown) {
-		other := &archive{dir: t.TempDir(), save: hub.SaveState}
+		other := &archive{dir: t.TempDir(), save: hub.SaveState, backlog: 2}
 		t.Cleanup(other.close)
 		x := testState(t, 6)
-		if err := other.put(t.Context(), x, digestsOf(merkle.Digest{1}, x), nil, 6); err != nil {
+		if _, err := other.put(t.Context(), x, digestsOf(merkle.Digest{1}, x), nil, 6); err != nil {
 			t.Fatal(err)
 		}
 		s.file = other.states[0].file

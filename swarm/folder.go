@@ -44,6 +44,9 @@ func (f Folder) Dockets() string { return filepath.Join(string(f), "epochs") }
 // Starts returns the file that counts a validator's starts.
 func (f Folder) Starts() number { return number(filepath.Join(string(f), "starts")) }
 
+// Tagged returns the file that counts the epochs that are in the repository.
+func (f Folder) Tagged() number { return number(filepath.Join(string(f), "tagged")) }
+
 // Ledger returns the folder of a validator's ledger.
 func (f Folder) Ledger() string { return filepath.Join(string(f), "ledger") }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"lockstep/hub"
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
 	"lockstep/swarm/control"
@@ -143,40 +142,4 @@ func (m *miner) certify(e signed.Envelope) error {
 		m.certified.put(r)
 	}
 	return err
-}
-
-// pushBackoff bounds one miner's attempts at an upload; then the validator asks
-// the next one.
-var pushBackoff = hub.Backoff{Attempts: 3, First: 500 * time.Millisecond, Longest: 5 * time.Second, Sleep: hub.Sleep}
-
-// pushedWord is a miner's answer to a request to push.
-type pushedWord struct {
-	Tag     string `cbor:"1,keyasint" json:"tag"`
-	Commit  string `cbor:"2,keyasint" json:"commit"`
-	Existed bool   `cbor:"3,keyasint" json:"existed"` // somebody had pushed it before
-}
-
-// servePush publishes an epoch, from its saved state, on a validator's request.
-// It runs beside training and touches nothing of it, and goes on if the
-// validator goes away.
-func (m *miner) servePush(_ context.Context, c control.Call) (control.Reply, error) {
-	var w word
-	if err := c.Read(&w); err != nil {
-		return control.Reply{}, err
-	}
-	r, err := control.Open[control.Record](w.Signed, c.Peer)
-	if err != nil {
-		return control.Reply{}, control.Refuse(control.Malformed, "%v", err)
-	}
-	// The validator may be ahead of us by the time that a save takes.
-	m.news.waitFor(m.ctx, poll, func() bool {
-		newest, ok := m.archive.newest()
-		return ok && newest.Epoch >= r.Epoch
-	})
-	pushed, err := m.pushOne(m.ctx, r)
-	if err != nil {
-		return control.Reply{}, control.Refuse(control.Failed, "%v", err)
-	}
-	m.emit(Pushed{r.Epoch, pushed.Tag, m.uid, pushed.Commit.ID})
-	return control.Reply{Document: pushedWord{pushed.Tag, pushed.Commit.ID, pushed.Existed}}, nil
 }

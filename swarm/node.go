@@ -40,6 +40,7 @@ type Node struct {
 	Initial    func() (*model.Parameters, error) // weights of epoch 0
 	Hub        hub.Repository                    // where epochs go; a miner without one pushes nothing
 	MicroBatch int                               // sequences computed at a time; 0: the model's choice
+	Backlog    int                               // states that wait for the repository at most; 0: as many as 32 GiB hold
 	Emit       func(Event)                       // called from several goroutines, one at a time; nil: nobody listens
 	Stop       <-chan struct{}                   // closed to finish and leave; nil: never
 
@@ -146,12 +147,25 @@ func shapeOf(elements int) commit.Shape {
 
 func (n *node) layout() *model.Layout { return n.computer.Layout() }
 
+// backlogBytes bounds the states that wait for the repository, unless the caller
+// does.
+const backlogBytes = 32 << 30
+
+// backlog returns how many states may wait for the repository.
+func (n *node) backlog() int {
+	if n.Backlog > 0 {
+		return max(n.Backlog, keepStates)
+	}
+	const vectorBytes = 3 * 4 // parameters and two moments
+	return min(max(backlogBytes/(vectorBytes*n.layout().Elements), 8), 4096)
+}
+
 // restore reads the newest saved state, or begins with the initial weights.
 func (n *node) restore(ctx context.Context) error {
 	if n.saver == nil {
 		n.saver = hub.SaveState
 	}
-	n.archive = &archive{dir: n.folder.States(), save: n.saver}
+	n.archive = &archive{dir: n.folder.States(), save: n.saver, backlog: n.backlog()}
 	n.cleanup = append(n.cleanup, n.archive.close, n.workers.Wait)
 	n.state = model.NewState(model.NewParameters(n.config))
 	sign := func(s control.State) signed.Envelope { return control.Seal(s, n.id.Key) }

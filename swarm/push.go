@@ -5,211 +5,243 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
-	"lockstep/model"
 	"lockstep/swarm/control"
 )
 
-// countTags finds up to which epoch the repository is complete.
-func (v *validator) countTags(ctx context.Context) error {
-	tags, err := v.Hub.Tags(ctx)
-	if err != nil {
-		return fmt.Errorf("repository: %w", err)
-	}
-	tagged := uint64(0)
-	for _, t := range tags { // numbers in ascending order
-		if n, ok := hub.EpochOfTag(t.Name); ok && n == tagged+1 {
-			tagged = n
-		}
-	}
-	last, _, _ := v.records.newest()
-	v.tagged.Store(min(tagged, last.Epoch))
-	return nil
+// publisher gets a validator's certified epochs into the repository, in
+// ascending order and without gaps, beside training, which never waits for it.
+type publisher struct {
+	v      *validator
+	tagged number                 // on disk: all epochs up to this one are in the repository, with our files
+	failed map[signed.PeerID]bool // whose last push failed, so that the others are asked first
+
+	bell  bell // rung when an epoch is published or a push fails
+	hurry bell // rung to have the next epoch tried without a pause
+	mu    sync.Mutex
+	at    standing
 }
 
-// push sees to it that every certified epoch gets into the repository, in
-// ascending order, so that tags have no gaps and main is always the newest. It
-// runs beside training, which never waits for it: what is not pushed yet stays
-// on the disks of the nodes.
-func (v *validator) push(ctx context.Context) {
-	failures := 0
-	for ctx.Err() == nil {
-		epoch := v.tagged.Load() + 1
-		v.records.bell.waitFor(ctx, time.Hour, func() bool {
-			_, _, ok := v.records.find(epoch)
-			return ok
-		})
-		r, e, ok := v.records.find(epoch)
+// standing is how far a publisher is.
+type standing struct {
+	reached uint64    // all epochs up to this one are in the repository
+	tries   int       // rounds through those who may push, since the start
+	err     error     // why the next epoch is not there yet; nil before the first failure
+	since   time.Time // of the first failure at that epoch
+}
+
+// newPublisher reads how far the repository is. What was published before is
+// known from this folder, not from the repository: that a tag exists does not
+// say whose it is.
+func newPublisher(v *validator) (*publisher, error) {
+	p := &publisher{v: v, tagged: v.folder.Tagged(), failed: map[signed.PeerID]bool{}}
+	var err error
+	p.at.reached, err = p.tagged.load()
+	if last, _, _ := v.records.newest(); err == nil && p.at.reached > last.Epoch {
+		err = fault.Errorf(fault.Damaged, "epoch %d is the newest record, but %d are published", last.Epoch, p.at.reached)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("count of published epochs: %w", err)
+	}
+	return p, nil
+}
+
+// newest returns up to which epoch the repository is complete.
+func (p *publisher) newest() uint64 { return p.now().reached }
+
+func (p *publisher) now() standing {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
+// note keeps what came of a push; err nil means that epoch is published.
+func (p *publisher) note(epoch uint64, err error) {
+	p.mu.Lock()
+	if err == nil {
+		p.at.reached = epoch
+	} else if p.at.err == nil {
+		p.at.since = time.Now()
+	}
+	p.at.err = err
+	p.at.tries++
+	p.mu.Unlock()
+	p.bell.ring()
+}
+
+// run publishes epoch after epoch until ctx ends, or until one never can be: a
+// gap would be worse than an end, and a foreign model under one of our numbers
+// means that somebody else publishes there.
+func (p *publisher) run(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; {
+		epoch := p.newest() + 1
+		r, e, ok := p.awaitRecord(ctx, epoch)
 		if !ok {
 			continue
 		}
-		if err := v.pushEpoch(ctx, r, e, failures >= ownPush); err != nil {
-			if failures++; failures == ownPush {
-				v.warn("epoch %d is not in the repository yet: %v", epoch, err)
-			}
-			v.pushError.Store(&err)
-			v.pushed.ring()
-			_ = sleep(ctx, min(100*time.Millisecond<<min(failures, 10), 30*time.Second))
-			continue
-		}
-		failures = 0
-		v.pushError.Store(nil)
-		v.tagged.Store(epoch)
-		v.pushed.ring()
-	}
-}
-
-// ownPush is after how many fruitless rounds through the members the validator
-// pushes itself: the members may all have lost the state of an epoch that they
-// skipped, the validator never skips one.
-const ownPush = 3
-
-// pushTime is how long a member may work on one push: it waits for its own save
-// and tries the upload of a model several times.
-const pushTime = 10 * time.Minute
-
-// pushEpoch has an epoch pushed and checks the result. The members of the epoch
-// are asked in uid order; one that fails, after trying as often as it may, is
-// followed by the next. A tag that is there already is only checked.
-func (v *validator) pushEpoch(ctx context.Context, r control.Record, e signed.Envelope, own bool) error {
-	if found, err := v.checkTag(ctx, r); found || err != nil {
-		return err
-	}
-	d, err := v.decisionOf(r)
-	if err != nil {
-		return err
-	}
-	err = fault.Errorf(fault.Network, "none of its members is here")
-	for _, s := range v.seats.present() {
-		if !slices.Contains(d.Members, s.UID) {
-			continue
-		}
-		var done pushedWord
-		if err = v.client.Post(ctx, s.Peer, fmt.Sprintf("/v1/push/%d", r.Epoch), pushTime, word{e}, &done); err != nil {
-			continue
-		}
-		found := false
-		if found, err = v.checkTag(ctx, r); found {
-			v.emit(Pushed{r.Epoch, done.Tag, s.UID, done.Commit})
-			return nil
+		err := p.publish(ctx, r, e)
+		if ctx.Err() != nil {
+			return
 		}
 		if err == nil {
-			err = fault.Errorf(fault.Network, "uid %d says that tag %s exists, but it does not", s.UID, hub.EpochTag(r.Epoch))
+			err = p.tagged.store(epoch)
+		}
+		p.note(epoch, err)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if isConflict(err) {
+			p.v.warn("epoch %d cannot be published, nor what follows it: %v", epoch, err)
+			return
+		}
+		if failures++; failures == 1 {
+			p.v.warn("epoch %d is not in the repository yet: %v", epoch, err)
+		}
+		select {
+		case <-time.After(min(100*time.Millisecond<<min(failures, 10), 30*time.Second)):
+		case <-p.hurry.next():
+		case <-ctx.Done():
 		}
 	}
-	if own {
-		var pushed hub.Pushed
-		if pushed, err = v.pushOne(ctx, r); err == nil {
-			v.emit(Pushed{r.Epoch, pushed.Tag, ValidatorUID, pushed.Commit.ID})
+}
+
+// awaitRecord waits for the record of an epoch, for some time.
+func (p *publisher) awaitRecord(ctx context.Context, epoch uint64) (r control.Record, e signed.Envelope, ok bool) {
+	p.v.records.bell.waitFor(ctx, time.Hour, func() bool {
+		r, e, ok = p.v.records.find(epoch)
+		return ok
+	})
+	return r, e, ok
+}
+
+// publish has an epoch pushed and checks the result. Miners are asked one after
+// the other, in uid order, those last whose last push failed; then the validator
+// pushes itself. A tag that is there already is only checked. The error is that
+// of the last one who tried.
+func (p *publisher) publish(ctx context.Context, r control.Record, e signed.Envelope) error {
+	if found, err := p.look(ctx, r); found || err != nil {
+		return err
+	}
+	for _, s := range p.pushers() {
+		done, err := p.ask(ctx, s, r, e)
+		if ctx.Err() != nil || isConflict(err) {
+			return err
+		}
+		if p.failed[s.Peer] = err != nil; err == nil {
+			p.v.emit(Pushed{r.Epoch, done.Tag, s.UID, done.Commit})
+			return nil
 		}
 	}
-	return err
+	pushed, err := p.v.pushOne(ctx, r)
+	if err != nil {
+		clear(p.failed) // nobody can, so it is nobody's fault
+		return err
+	}
+	p.v.emit(Pushed{r.Epoch, pushed.Tag, ValidatorUID, pushed.Commit.ID})
+	return nil
 }
 
-// pushOne publishes one epoch from its saved state.
-func (n *node) pushOne(ctx context.Context, r control.Record) (hub.Pushed, error) {
-	if n.Hub == nil {
-		return hub.Pushed{}, fault.Errorf(fault.Config, "this node has no repository")
-	}
-	p, err := n.published(ctx, r)
-	if err != nil {
-		return hub.Pushed{}, err
-	}
-	files, err := p.Files()
-	if err != nil {
-		return hub.Pushed{}, err
-	}
-	return hub.PushEpoch(ctx, n.Hub, r.Epoch, files, p.Message(), pushBackoff)
+// pushers returns the miners that are there, in the order in which they are
+// asked. Any of them may have the state, whether it was a member or caught up.
+func (p *publisher) pushers() []control.Seat {
+	seats := p.v.seats.present()
+	slices.SortStableFunc(seats, func(a, b control.Seat) int {
+		switch {
+		case p.failed[a.Peer] == p.failed[b.Peer]:
+			return 0
+		case p.failed[b.Peer]:
+			return -1
+		}
+		return 1
+	})
+	return seats
 }
 
-// checkTag reports whether the repository has the epoch's tag. A tag with other
-// weights than ours is a *hub.TagConflictError.
-func (v *validator) checkTag(ctx context.Context, r control.Record) (bool, error) {
-	tag := hub.EpochTag(r.Epoch)
-	tags, err := v.Hub.Tags(ctx)
+// ask has one miner push an epoch, within a time limit, and looks whether it did.
+func (p *publisher) ask(ctx context.Context, s control.Seat, r control.Record, e signed.Envelope) (pushedWord, error) {
+	var done pushedWord
+	limited, cancel := context.WithTimeout(ctx, p.v.cfg.PushDeadline)
+	defer cancel()
+	err := p.v.client.Post(limited, s.Peer, fmt.Sprintf("/v1/push/%d", r.Epoch), p.v.cfg.PushDeadline, word{e}, &done)
+	if err != nil {
+		return done, err
+	}
+	found, err := p.look(ctx, r)
+	if err == nil && !found {
+		err = fault.Errorf(fault.Network, "uid %d says that tag %s exists, but it does not", s.UID, hub.EpochTag(r.Epoch))
+	}
+	return done, err
+}
+
+// look reports whether the repository has the epoch's tag with our files. With
+// other files it is a *hub.TagConflictError. An epoch whose predecessor is not
+// there must not be pushed.
+func (p *publisher) look(ctx context.Context, r control.Record) (bool, error) {
+	tags, err := p.v.Hub.Tags(ctx)
 	if err != nil {
 		return false, err
 	}
-	i := slices.IndexFunc(tags, func(t hub.Tag) bool { return t.Name == tag })
-	if i < 0 {
-		return false, nil
+	has := func(epoch uint64) bool {
+		return slices.ContainsFunc(tags, func(t hub.Tag) bool { return t.Name == hub.EpochTag(epoch) })
 	}
-	files, err := v.Hub.List(ctx, tags[i].Commit)
+	if !has(r.Epoch) {
+		if r.Epoch > 1 && !has(r.Epoch-1) {
+			err = fault.Errorf(fault.Refused, "the repository lacks tag %s, which was there: it is another one, or somebody removed the tag", hub.EpochTag(r.Epoch-1))
+		}
+		return false, err
+	}
+	m, err := p.v.published(ctx, r)
 	if err != nil {
 		return false, err
 	}
-	p, err := v.published(ctx, r)
+	files, err := m.Files()
 	if err != nil {
 		return false, err
 	}
-	weights, err := p.Weights()
-	if err != nil {
-		return false, err
-	}
-	want := weights.Digest()
-	j := slices.IndexFunc(files, func(f hub.FileInfo) bool { return f.Path == hub.WeightsFile })
-	if j < 0 || files[j].SHA256 != want {
-		return false, &hub.TagConflictError{Tag: tag, Commit: tags[i].Commit, Path: hub.WeightsFile, Detail: "is not the model of the certified state"}
-	}
-	return true, nil
+	_, found, err := hub.FindEpoch(ctx, p.v.Hub, r.Epoch, files)
+	return found, err
+}
+
+// isConflict reports whether a tag holds another model, which nobody can mend.
+func isConflict(err error) bool {
+	var c *hub.TagConflictError
+	return errors.As(err, &c)
 }
 
 // pushPatience is how long the end of a run waits for the repository while
 // pushes fail.
 const pushPatience = 30 * time.Second
 
-// awaitPush waits until all epochs are in the repository. It gives up when
-// pushes go on failing, or cannot succeed: the run is sound without them, and
-// they can be made up.
-func (v *validator) awaitPush(ctx context.Context) error {
-	for v.tagged.Load() < v.state.Epoch {
-		before := v.tagged.Load()
-		v.pushed.waitFor(ctx, pushPatience, func() bool { return v.tagged.Load() > before || v.conflict() != nil })
-		if v.tagged.Load() > before {
-			continue
+// await waits until all epochs are in the repository. It gives up when pushes go
+// on failing, or cannot succeed: the run is sound without them.
+func (p *publisher) await(ctx context.Context, final uint64) error {
+	began := time.Now()
+	fresh := p.now().tries + 2 // one may be under way, the next begins now
+	for {
+		rung := p.bell.next()
+		at := p.now()
+		if at.reached >= final {
+			return nil
 		}
-		if ctx.Err() != nil {
+		var lost *LostEpoch
+		hopeless := isConflict(at.err) || at.tries >= fresh && errors.As(at.err, &lost)
+		if hopeless || at.err != nil && min(time.Since(at.since), time.Since(began)) >= pushPatience {
+			return fmt.Errorf("epoch %d is not in the repository: %w", at.reached+1, at.err)
+		}
+		if at.tries < fresh {
+			p.hurry.ring()
+		}
+		select {
+		case <-rung:
+		case <-time.After(time.Second): // to look at the clock
+		case <-ctx.Done():
 			return ctx.Err()
 		}
-		err := error(fault.Errorf(fault.Network, "nobody pushes it"))
-		if last := v.pushError.Load(); last != nil {
-			err = *last
-		}
-		return fmt.Errorf("epoch %d is not in the repository: %w", before+1, err)
 	}
-	return nil
-}
-
-// conflict returns why the next epoch can never be pushed, nil if it may.
-func (v *validator) conflict() error {
-	var c *hub.TagConflictError
-	if last := v.pushError.Load(); last != nil && errors.As(*last, &c) {
-		return c
-	}
-	return nil
-}
-
-// published returns the model of an epoch, from the saved state, for writing or
-// checking its files. The error is fault.Config where that state is gone.
-func (n *node) published(ctx context.Context, r control.Record) (*Published, error) {
-	theta := make([]float32, n.layout().Elements)
-	if err := n.archive.weights(ctx, r.Epoch, theta); err != nil {
-		return nil, err
-	}
-	p := &model.Parameters{Config: n.config, Layout: n.layout(), Data: theta}
-	if root := p.Root(); root != r.State.Parameters {
-		return nil, fault.Errorf(fault.Damaged, "the saved weights of epoch %d have root %s; certified is %s", r.Epoch, root.Short(), r.State.Parameters.Short())
-	}
-	d, err := n.decisionOf(r)
-	if err != nil {
-		return nil, err
-	}
-	return &Published{
-		Run: n.Run, Tokenizer: n.tokenizer, Parameters: p, Epoch: r.Epoch, State: rootOf(r.State),
-		Loss: r.Loss() / float64(d.Tokens), Tokens: r.Tokens,
-	}, nil
 }

@@ -3,8 +3,10 @@ package swarm
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
@@ -83,24 +85,140 @@ func TestValidatorPushesWhatNobodyElseHas(t *testing.T) {
 
 func TestForeignTagIsReported(t *testing.T) {
 	t.Parallel()
-	n := newNetwork(t, 2, 0, 2)
-	foreign := []hub.Content{hub.Bytes(hub.WeightsFile, []byte("not this model"))}
-	if _, err := hub.PushEpoch(t.Context(), n.repo, 2, foreign, "mine", pushBackoff); err != nil {
-		t.Fatal(err)
-	}
-	v := n.validator()
-	miners := n.miners()
-	err := v.wait()
-	var conflict *hub.TagConflictError
-	if !errors.As(err, &conflict) || fault.KindOf(err) != fault.Refused || conflict.Tag != "2" {
-		t.Errorf("%v (%v)", err, fault.KindOf(err))
-	}
-	if s := v.summary; len(s.Epochs) != 2 || s.Epochs[0].Tag != "1" || s.Epochs[1].Tag != "" {
-		t.Errorf("%+v", s.Epochs)
-	}
-	for _, m := range miners {
-		if err := m.wait(); err != nil {
-			t.Error(err)
+	for _, tag := range []uint64{1, 2} {
+		n := newNetwork(t, 2, 0, 3)
+		foreign := []hub.Content{hub.Bytes(hub.WeightsFile, []byte("not this model"))}
+		if _, err := hub.PushEpoch(t.Context(), n.repo, tag, foreign, "mine", pushBackoff); err != nil {
+			t.Fatal(err)
+		}
+		v := n.validator()
+		miners := n.miners()
+		n.conflicts(v, tag)
+		for _, m := range miners {
+			if err := m.wait(); err != nil {
+				t.Error(err)
+			}
+		}
+		told := 0
+		for _, w := range all[Warning](n, "validator") {
+			if strings.Contains(w.Text, "with other content") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("the conflict is reported %d times", told)
+		}
+		n.conflicts(n.validator(), tag) // a restart makes it no success
+		if tags, err := n.repo.Tags(t.Context()); err != nil || len(tags) != int(tag) {
+			t.Errorf("tags %v, %v", tags, err)
 		}
 	}
+}
+
+// conflicts waits for a validator whose repository has a foreign tag: all epochs
+// are trained, those before the tag are published, and the tag is the result.
+func (n *network) conflicts(v *running, tag uint64) {
+	n.t.Helper()
+	err := v.wait()
+	var conflict *hub.TagConflictError
+	if !errors.As(err, &conflict) || fault.KindOf(err) != fault.Refused || conflict.Tag != hub.EpochTag(tag) {
+		n.t.Errorf("%v (%v)", err, fault.KindOf(err))
+	}
+	if len(v.summary.Epochs) != int(n.epochs) {
+		n.t.Errorf("%d epochs of %d", len(v.summary.Epochs), n.epochs)
+	}
+	for _, e := range v.summary.Epochs {
+		if (e.Tag != "") != (e.Epoch < tag) {
+			n.t.Errorf("%+v", e)
+		}
+	}
+}
+
+// hanging is a repository whose commits never end.
+type hanging struct {
+	hub.Repository
+	tries atomic.Int32
+}
+
+func (h *hanging) Commit(ctx context.Context, _ hub.CommitRequest) (hub.Commit, error) {
+	h.tries.Add(1)
+	<-ctx.Done()
+	return hub.Commit{}, ctx.Err()
+}
+
+// TestSilentPusherIsPassedOver: a miner whose upload hangs costs one deadline,
+// not one an epoch, and no tag.
+func TestSilentPusherIsPassedOver(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 2, 0, 3)
+	v := n.validator(func(c *ValidatorConfig) { c.PushDeadline = 2 * time.Second })
+	repo := &hanging{Repository: n.repo}
+	miners := []*running{n.miner(0, func(c *MinerConfig) { c.Hub = repo }), n.miner(1)}
+	n.ended(n.finish(v), miners...)
+	for _, p := range all[Pushed](n, "validator") {
+		if p.UID == 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+	if tries := repo.tries.Load(); tries != 1 {
+		t.Errorf("the miner that hangs was asked %d times", tries)
+	}
+}
+
+// TestTagsEndRatherThanHaveAGap: when the repository was away for longer than
+// states are kept, nothing is published any more, and the run says so.
+func TestTagsEndRatherThanHaveAGap(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 1, 0, 6)
+	repo := &moody{Repository: n.repo}
+	repo.down.Store(true)
+	v := n.validator(func(c *ValidatorConfig) { c.Hub, c.Backlog = repo, 3 })
+	m := n.miner(0, func(c *MinerConfig) { c.Hub, c.Backlog = repo, 3 })
+	n.await("validator", func(e Event) bool { c, ok := e.(Committed); return ok && c.Epoch == 5 })
+	repo.down.Store(false)
+	err := v.wait()
+	var lost *LostEpoch
+	if !errors.As(err, &lost) || lost.Epoch != 1 || fault.KindOf(err) != fault.Environment {
+		t.Errorf("%v (%v)", err, fault.KindOf(err))
+	}
+	if tags, err := n.repo.Tags(t.Context()); err != nil || len(tags) > 0 {
+		t.Errorf("tags %v, %v", tags, err)
+	}
+	for _, node := range []string{"validator", name(0)} {
+		given := 0
+		for _, w := range all[Warning](n, node) {
+			if strings.Contains(w.Text, "is given up") {
+				given++
+			}
+		}
+		if given != 3 {
+			t.Errorf("%s gives up %d states", node, given)
+		}
+	}
+	if err := m.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPushedElsewhere: a repository without what was pushed is another one, and
+// gets nothing on top.
+func TestPushedElsewhere(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 1, 0, 2)
+	other, err := hub.CreateDirectory(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := n.validator(func(c *ValidatorConfig) { c.Epochs = 1 })
+	m := n.miner(0)
+	if err := errors.Join(v.wait(), m.wait()); err != nil {
+		t.Fatal(err)
+	}
+	v = n.validator(func(c *ValidatorConfig) { c.Hub = other })
+	n.miner(0, func(c *MinerConfig) { c.Hub = other })
+	w := n.await("validator", func(e Event) bool { w, ok := e.(Warning); return ok && strings.Contains(w.Text, "lacks tag 1") }).(Warning)
+	if tags, err := other.Tags(t.Context()); err != nil || len(tags) > 0 {
+		t.Errorf("tags %v, %v after %q", tags, err, w.Text)
+	}
+	v.kill()
 }

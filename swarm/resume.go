@@ -80,7 +80,7 @@ func (v *validator) regain(ctx context.Context, r control.Record) error {
 	for wait := laterPause; ; wait = min(2*wait, 5*time.Second) {
 		_, err := v.catchUp(ctx, r)
 		if err == nil {
-			err = v.save(ctx, v.tagged.Load())
+			err = v.save(ctx, v.publisher.newest())
 			v.driver.Post(reduce.Applied{Epoch: v.state.Epoch, Root: v.digests.root})
 			return err
 		}

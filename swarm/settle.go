@@ -45,7 +45,7 @@ func (v *validator) apply(ctx context.Context, r *result, began time.Time) error
 	if err := v.records.write(r.record, e); err != nil {
 		return err
 	}
-	if err := v.save(ctx, v.tagged.Load()); err != nil {
+	if err := v.save(ctx, v.publisher.newest()); err != nil {
 		return err
 	}
 	v.driver.Post(reduce.Applied{Epoch: v.state.Epoch, Root: v.digests.root})

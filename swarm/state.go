@@ -5,8 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
@@ -91,8 +96,9 @@ type saveState func(ctx context.Context, dir string, s hub.State, keep int) (str
 // while the node changes its own copy in memory: what is shown never changes.
 // It is safe for concurrent use.
 type archive struct {
-	dir  string
-	save saveState
+	dir     string
+	save    saveState
+	backlog int // most states that are kept for the repository
 
 	mu     sync.RWMutex
 	states []*shown // ascending by epoch
@@ -104,29 +110,84 @@ const (
 	extraRoot        = "root"
 )
 
-// keepStates is how many states are kept and shown at least: a node that
+// keepStates is how many states are shown, and kept at least: a node that
 // catches up must be able to finish although an epoch ends meanwhile.
 const keepStates = 2
 
-// put saves a state and shows it. States after epoch tagged are kept until
-// their epochs are in the repository. The state is durable when put returns.
-func (a *archive) put(ctx context.Context, s *model.State, d *digests, word signed.Envelope, tagged uint64) error {
+// put saves a state and shows it. The states of epochs after tagged are kept
+// until they are in the repository, as far as there is room: the oldest ones are
+// given up first, and returned. The state is durable when put returns.
+func (a *archive) put(ctx context.Context, s *model.State, d *digests, word signed.Envelope, tagged uint64) (lost []uint64, err error) {
 	keep := keepStates
 	if s.Epoch > tagged {
-		keep = max(keep, int(min(s.Epoch-tagged, 1<<20))+1)
+		keep = max(keep, int(min(s.Epoch-tagged+1, uint64(a.backlog))))
 	}
-	path, err := a.save(ctx, a.dir, hub.State{
-		Epoch: s.Epoch, Step: s.Step, Parameters: s.Theta, M: s.M, V: s.V,
-		Extra: map[string]string{extraFingerprint: d.Fingerprint.String(), extraRoot: d.root.String()},
-	}, keep)
+	before, err := a.stored()
 	if err != nil {
-		return fmt.Errorf("state of epoch %d: %w", s.Epoch, err)
+		return nil, err
 	}
-	return a.show(path, d, word, keep)
+	path := ""
+	for {
+		path, err = a.save(ctx, a.dir, hub.State{
+			Epoch: s.Epoch, Step: s.Step, Parameters: s.Theta, M: s.M, V: s.V,
+			Extra: map[string]string{extraFingerprint: d.Fingerprint.String(), extraRoot: d.root.String()},
+		}, keep)
+		if !isFull(err) || !a.giveUpOldest() {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state of epoch %d: %w", s.Epoch, err)
+	}
+	after, err := a.stored()
+	if err != nil {
+		return nil, err
+	}
+	for _, epoch := range before {
+		if epoch > tagged && epoch < s.Epoch && !slices.Contains(after, epoch) {
+			lost = append(lost, epoch)
+		}
+	}
+	return lost, a.show(path, d, word)
 }
 
-// show opens a saved state for others.
-func (a *archive) show(path string, d *digests, word signed.Envelope, keep int) error {
+// isFull reports whether a save failed for want of room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// stored lists the epochs of the saved states, ascending.
+func (a *archive) stored() ([]uint64, error) {
+	paths, err := filepath.Glob(filepath.Join(a.dir, statePattern("*")))
+	var out []uint64
+	for _, p := range paths {
+		if epoch, err := strconv.ParseUint(strings.Split(filepath.Base(p), "-")[1], 10, 64); err == nil {
+			out = append(out, epoch)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), err
+}
+
+// statePattern matches the files of an epoch's states; see package hub.
+func statePattern(epoch string) string { return "state-" + epoch + "-*.safetensors" }
+
+// giveUpOldest removes the oldest state that is only kept for the repository. It
+// reports whether there was one.
+func (a *archive) giveUpOldest() bool {
+	epochs, err := a.stored()
+	if err != nil || len(epochs) <= keepStates {
+		return false
+	}
+	paths, _ := filepath.Glob(filepath.Join(a.dir, statePattern(fmt.Sprint(epochs[0]))))
+	for _, p := range paths {
+		err = errors.Join(err, os.Remove(p))
+	}
+	return err == nil
+}
+
+// show opens a saved state for others, and closes the oldest one.
+func (a *archive) show(path string, d *digests, word signed.Envelope) error {
 	file, err := hub.OpenState(path)
 	if err != nil {
 		return err
@@ -137,7 +198,7 @@ func (a *archive) show(path string, d *digests, word signed.Envelope, keep int) 
 		a.drop(len(a.states) - 1)
 	}
 	a.states = append(a.states, &shown{d, word, file})
-	for len(a.states) > keep {
+	for len(a.states) > keepStates {
 		a.drop(0)
 	}
 	return nil
@@ -199,14 +260,26 @@ func (a *archive) load(ctx context.Context, fingerprint merkle.Digest, s *model.
 	if h.Extra[extraRoot] != d.root.String() {
 		return nil, loaded.Skipped, fault.Errorf(fault.Damaged, "%s has state root %s, but was saved as %.8s: remove it", loaded.Path, d.root.Short(), h.Extra[extraRoot])
 	}
-	return d, loaded.Skipped, a.show(loaded.Path, d, sign(d.State), keepStates)
+	return d, loaded.Skipped, a.show(loaded.Path, d, sign(d.State))
 }
+
+// LostEpoch says that a node does not keep the state of an epoch any more. Where
+// that is not in the repository, it and what follows it can be published only by
+// a node that still has it.
+type LostEpoch struct{ Epoch uint64 }
+
+func (e *LostEpoch) Error() string {
+	return fmt.Sprintf("the state of epoch %d is not kept any more: make room on the nodes' disks, or bring the repository back sooner", e.Epoch)
+}
+
+// Fault says that this machine had no room for it.
+func (e *LostEpoch) Fault() fault.Kind { return fault.Environment }
 
 // weights reads the parameters of an epoch's saved state, shown or not.
 func (a *archive) weights(ctx context.Context, epoch uint64, dst []float32) error {
-	paths, err := filepath.Glob(filepath.Join(a.dir, fmt.Sprintf("state-%d-*.safetensors", epoch)))
+	paths, err := filepath.Glob(filepath.Join(a.dir, statePattern(fmt.Sprint(epoch))))
 	if err != nil || len(paths) == 0 {
-		return fault.Errorf(fault.Config, "the state of epoch %d is not kept any more", epoch)
+		return &LostEpoch{epoch}
 	}
 	f, err := hub.OpenState(paths[0])
 	if err != nil {

@@ -2,8 +2,10 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -31,13 +33,13 @@ func unsigned(control.State) signed.Envelope { return nil }
 
 func TestArchive(t *testing.T) {
 	fingerprint := merkle.Digest{1}
-	a := &archive{dir: t.TempDir(), save: hub.SaveState}
+	a := &archive{dir: t.TempDir(), save: hub.SaveState, backlog: 9}
 	defer a.close()
 	put := func(epoch, tagged uint64) *digests {
 		s := testState(t, epoch)
 		d := digestsOf(fingerprint, s)
-		if err := a.put(t.Context(), s, d, nil, tagged); err != nil {
-			t.Fatal(err)
+		if lost, err := a.put(t.Context(), s, d, nil, tagged); err != nil || len(lost) > 0 {
+			t.Fatal(lost, err)
 		}
 		return d
 	}
@@ -45,16 +47,18 @@ func TestArchive(t *testing.T) {
 		put(epoch, min(epoch-1, 2)) // from epoch 3 on nothing is pushed any more
 	}
 	for epoch := uint64(1); epoch <= 5; epoch++ {
+		theta := testState(t, epoch).Theta
+		x := make([]float32, len(theta))
+		err := a.weights(t.Context(), epoch, x)
+		if kept := epoch > 1; (err == nil) != kept || x[100] != theta[100] && kept { // 2 is the newest that is pushed, the rest is not
+			t.Errorf("weights of epoch %d: %v", epoch, err)
+		}
 		s, shown := a.get(epoch)
-		if shown != (epoch > 1) { // 2 is the newest that is pushed, the rest is not
+		if shown != (epoch > 3) {
 			t.Errorf("epoch %d is shown: %v", epoch, shown)
 		}
 		if !shown {
 			continue
-		}
-		x := make([]float32, s.file.Elements)
-		if err := a.weights(t.Context(), epoch, x); err != nil || x[100] != testState(t, epoch).Theta[100] {
-			t.Errorf("weights of epoch %d: %v", epoch, err)
 		}
 		for v := range vectors {
 			raw, err := s.chunk(v, 0)
@@ -65,11 +69,9 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	want := put(6, 6)
-	if _, shown := a.get(2); shown {
-		t.Error("a state is kept although its epoch is pushed and two newer ones are there")
-	}
-	if err := a.weights(t.Context(), 2, nil); fault.KindOf(err) != fault.Config {
-		t.Errorf("weights that are gone: %v", err)
+	var gone *LostEpoch
+	if err := a.weights(t.Context(), 4, nil); !errors.As(err, &gone) || gone.Epoch != 4 {
+		t.Errorf("weights whose epoch is pushed, with two newer ones there: %v", err)
 	}
 
 	b := &archive{dir: a.dir, save: hub.SaveState}
@@ -90,7 +92,7 @@ func TestArchiveGoesBackOverDamage(t *testing.T) {
 	defer a.close()
 	for _, epoch := range []uint64{1, 2} {
 		s := testState(t, epoch)
-		if err := a.put(t.Context(), s, digestsOf(fingerprint, s), nil, 0); err != nil {
+		if _, err := a.put(t.Context(), s, digestsOf(fingerprint, s), nil, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,8 +121,46 @@ func TestArchiveOnAFullDisk(t *testing.T) {
 		return "", &os.PathError{Op: "write", Path: "state", Err: syscall.ENOSPC}
 	}}
 	s := testState(t, 1)
-	if err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, s), nil, 0); fault.KindOf(err) != fault.Environment {
+	if _, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, s), nil, 0); fault.KindOf(err) != fault.Environment {
 		t.Errorf("%v (%v)", err, fault.KindOf(err))
+	}
+}
+
+// TestBacklogHasAnEnd: states wait for the repository in bounded numbers, and
+// where the disk is full before, in fewer. The oldest go first, and are named.
+func TestBacklogHasAnEnd(t *testing.T) {
+	room := 9
+	a := &archive{dir: t.TempDir(), backlog: 4}
+	a.save = func(ctx context.Context, dir string, s hub.State, keep int) (string, error) {
+		if stored, _ := a.stored(); len(stored) >= room {
+			return "", &hub.SpaceError{Path: dir, Need: 1}
+		}
+		return hub.SaveState(ctx, dir, s, keep)
+	}
+	defer a.close()
+	var lost []uint64
+	for epoch := uint64(1); epoch <= 8; epoch++ {
+		if epoch == 7 {
+			room = 3
+		}
+		s := testState(t, epoch)
+		more, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, s), nil, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost = append(lost, more...)
+	}
+	stored, err := a.stored()
+	if !slices.Equal(stored, []uint64{6, 7, 8}) || !slices.Equal(lost, []uint64{2, 3, 4, 5}) || err != nil {
+		t.Errorf("stored %v, lost %v, %v", stored, lost, err)
+	}
+	room = 2
+	s := testState(t, 9)
+	if _, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, s), nil, 1); fault.KindOf(err) != fault.Environment {
+		t.Errorf("no room for a third state: %v", err)
+	}
+	if stored, _ := a.stored(); !slices.Equal(stored, []uint64{7, 8}) {
+		t.Errorf("what catching up needs is gone: %v", stored)
 	}
 }
 

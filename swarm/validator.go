@@ -24,6 +24,7 @@ type ValidatorConfig struct {
 	JoinDeadline  time.Duration  // how long it waits for them; 0: for ever
 	ClaimDeadline time.Duration  // of an epoch's claims; 0: 10 minutes
 	RoundDeadline time.Duration  // of one attempt at averaging; 0: 2 minutes
+	PushDeadline  time.Duration  // of one miner that pushes an epoch; 0: 10 minutes
 	EvidenceDir   string         // evidence goes to EvidenceDir/evidence/EPOCH-UID; empty: Dir
 }
 
@@ -33,6 +34,9 @@ func (c *ValidatorConfig) withDefaults() error {
 	}
 	if c.RoundDeadline == 0 {
 		c.RoundDeadline = 2 * time.Minute
+	}
+	if c.PushDeadline == 0 {
+		c.PushDeadline = pushTime
 	}
 	if c.EvidenceDir == "" {
 		c.EvidenceDir = c.Dir
@@ -66,9 +70,7 @@ type validator struct {
 	records   *records
 	chronicle *chronicle
 
-	tagged    atomic.Uint64         // all epochs up to this one are in the repository
-	pushed    bell                  // rung when tagged rises or a push fails
-	pushError atomic.Pointer[error] // why the next epoch is not there yet
+	publisher *publisher
 	ended     atomic.Bool
 
 	judged    map[uint32]*validate.Judgement // of the open epoch
@@ -93,19 +95,19 @@ func RunValidator(ctx context.Context, cfg ValidatorConfig) (Summary, error) {
 	}
 	defer n.close()
 	v := &validator{node: n, cfg: cfg}
-	if err := v.start(n.ctx); err != nil {
+	if err := v.start(); err != nil {
 		return Summary{}, err
 	}
 	defer v.chronicle.shut()
-	n.goroutine(v.push)
+	n.goroutine(v.publisher.run)
 	err = v.run(n.ctx)
-	s := v.chronicle.summary(v.fingerprint, v.seats.miners(), v.tagged.Load())
+	s := v.chronicle.summary(v.fingerprint, v.seats.miners(), v.publisher.newest())
 	v.emit(Finished{s})
 	return s, err
 }
 
 // start reads what is on disk and begins to answer.
-func (v *validator) start(ctx context.Context) (err error) {
+func (v *validator) start() (err error) {
 	if !specific(v.address) {
 		return fault.Errorf(fault.Config, "the validator listens on all interfaces (%s): say where its miners reach it (announce: host:port)", v.address)
 	}
@@ -132,7 +134,7 @@ func (v *validator) start(ctx context.Context) (err error) {
 	if err := v.begin(); err != nil {
 		return err
 	}
-	if err := v.countTags(ctx); err != nil {
+	if v.publisher, err = newPublisher(v); err != nil {
 		return err
 	}
 	leader := func(journal []reduce.Record) (reduce.Machine, error) {
@@ -177,7 +179,7 @@ func (v *validator) run(ctx context.Context) error {
 		err = v.finish(ctx)
 	}
 	if errors.Is(err, errStopped) {
-		if err := v.awaitPush(ctx); err != nil && ctx.Err() == nil {
+		if err := v.publisher.await(ctx, v.state.Epoch); err != nil && ctx.Err() == nil {
 			v.warn("%v", err)
 		}
 		return nil
@@ -210,7 +212,7 @@ func (v *validator) epoch(ctx context.Context) error {
 // finish waits for the last push, tells the miners that the run is over, and
 // gives them a moment to leave.
 func (v *validator) finish(ctx context.Context) error {
-	err := v.awaitPush(ctx)
+	err := v.publisher.await(ctx, v.state.Epoch)
 	v.ended.Store(true)
 	v.records.bell.ring()
 	v.emit(Ended{v.state.Epoch, v.digests.root})
@@ -264,7 +266,7 @@ func (v *validator) serveEpoch(ctx context.Context, c control.Call) (control.Rep
 		return (ok && last.Epoch >= epoch) || v.ended.Load() || !v.seats.isHere(c.Peer)
 	})
 	last, _, _ := v.records.newest()
-	p := control.Progress{Latest: last.Epoch, Tagged: v.tagged.Load(), Final: v.cfg.Epochs, Ended: v.ended.Load(), Seated: v.seats.isHere(c.Peer)}
+	p := control.Progress{Latest: last.Epoch, Tagged: v.publisher.newest(), Final: v.cfg.Epochs, Ended: v.ended.Load(), Seated: v.seats.isHere(c.Peer)}
 	view := struct {
 		control.Progress
 		Record *control.Record `json:"record"`
