@@ -10,8 +10,14 @@ import (
 )
 
 // forbidden names the instructions that N5 shuts out: estimates, dot products,
-// low precision, matrix tiles, horizontal adds, and writes to MXCSR.
-var forbidden = regexp.MustCompile(`(?m)^\s+(V?RCP|V?RSQRT|V?DPP[SD]|VDPBF16|VP?HADD|VHSUB|HADD|TDP|TILE|V?LDMXCSR|VCVTNE|VPDP)\w*`)
+// low precision, matrix tiles, horizontal adds, writes to MXCSR and FPCR, and
+// NEON's maximum and minimum, whose NaN rules are not N11's. On arm64 most
+// instructions are words with the name in a comment.
+var forbidden = regexp.MustCompile(`(?mi)^\s+(WORD \$0x[0-9a-f]+ // )?(V?RCP|V?RSQRT|V?DPP[SD]|VDPBF16|VP?HADD|VHSUB|HADD|TDP|TILE|V?LDMXCSR|VCVTNE|VPDP` +
+	`|FRECP|FRSQRT|URECPE|URSQRTE|[SU]DOT|BF|FADDP|FMAX|FMIN|FMLAL|FMLSL|[SU]MMLA|MSR)\w*`)
+
+// bareWord is a word without a name.
+var bareWord = regexp.MustCompile(`(?m)^\s+WORD \$0x[0-9a-f]+\s*$`)
 
 // wideRegister names what AVX2 code cannot use; the assembler would encode it
 // for AVX-512 without a word.
@@ -25,6 +31,9 @@ var wideOnly = regexp.MustCompile(`Requires:.*AVX512`)
 func lintAssembly(text string) (faults []string) {
 	for _, use := range forbidden.FindAllString(text, -1) {
 		faults = append(faults, "forbidden instruction "+strings.TrimSpace(use))
+	}
+	for _, use := range bareWord.FindAllString(text, -1) {
+		faults = append(faults, "word without a name:"+use)
 	}
 	for _, function := range strings.Split(text, "\n// func ")[1:] {
 		name, _, _ := strings.Cut(function, "(")
@@ -61,6 +70,7 @@ func TestN5_AssemblyHoldsNoForbiddenInstruction(t *testing.T) {
 func TestN5_LintCatchesViolations(t *testing.T) {
 	for _, line := range []string{
 		"\tVRSQRT14PS Z1, Z2", "\tRCPPS X1, X2", "\tVHADDPS Y1, Y2, Y3", "\tVDPPS $1, X1, X2, X3", "\tVLDMXCSR (AX)",
+		"\tWORD $0x4ea1d820 // frecpe v0.4s, v1.4s", "\tMSR R0, FPCR", "\tWORD $0x6e23f441 // fmax v1.4s, v2.4s, v3.4s", "\tWORD $0x4e20d400\n",
 		"\n// func sumAVX2(x)\nTEXT\n\tVADDPS Y1, Y17, Y2", "\n// func sumAVX2(x)\n\tVADDPS Z1, Z2, Z3",
 		"\n// func sumAVX2(x)\n// Requires: AVX, AVX512F\nTEXT",
 	} {

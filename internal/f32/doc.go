@@ -15,6 +15,8 @@
 // anything else.
 package f32
 
-//go:generate go -C _asm run . -set rows
-//go:generate go -C _asm run . -set matmul
-//go:generate go -C _asm run . -set matvec
+//go:generate go -C _asm run . -set rows -arch amd64
+//go:generate go -C _asm run . -set matmul -arch amd64
+//go:generate go -C _asm run . -set matvec -arch amd64
+//go:generate go -C _asm run . -set rows -arch arm64
+//go:generate go -C _asm run . -set matmul -arch arm64

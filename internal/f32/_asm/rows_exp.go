@@ -1,7 +1,5 @@
 package main
 
-import . "github.com/mmcloughlin/avo/build"
-
 // The constants of exp.go, by the same names.
 var (
 	log2E      = uint32(0x3FB8AA3B)
@@ -34,48 +32,48 @@ var (
 
 // exps emits the kernels built on the exponential.
 func exps() {
-	emit("expSlice", "func(y, x []float32)", "y[i] = Exp(x[i]) (N12).", sixteen, func(k *rowKernel) {
-		y, x := base("y"), base("x")
-		k.each(length("x"), func() {
+	emit("expSlice", "func(y, x []float32)", "y[i] = Exp(x[i]) (N12).", several, func(k kernel) {
+		y, x := k.base("y"), k.base("x")
+		k.each(k.length("x"), func() {
 			k.store(k.exp(k.load(x)), y)
 		})
-		finish()
+		k.finish()
 	})
-	emit("expStore", "func(e, s []float32, m float32) float32", "e[i] = Exp(s[i] - m); it returns R16(e) (N11).", sixteen, func(k *rowKernel) {
-		e, s, m, l := base("e"), base("s"), k.param("m"), k.zero()
-		k.each(length("s"), func() {
+	emit("expStore", "func(e, s []float32, m float32) float32", "e[i] = Exp(s[i] - m); it returns R16(e) (N11).", sixteen, func(k kernel) {
+		e, s, m, l := k.base("e"), k.base("s"), k.param("m"), k.zero()
+		k.each(k.length("s"), func() {
 			v := k.exp(k.sub(k.load(s), m))
 			k.store(v, e)
 			k.accumulateSum(l, v)
 		})
-		finish(k.fold(l, VADDPS))
+		k.finish(k.foldSum(l))
 	})
-	emit("expTotal", "func(s []float32, m float32) float32", "R16 of Exp(s[i] - m) (N11).", sixteen, func(k *rowKernel) {
-		s, m, l := base("s"), k.param("m"), k.zero()
-		k.each(length("s"), func() {
+	emit("expTotal", "func(s []float32, m float32) float32", "R16 of Exp(s[i] - m) (N11).", sixteen, func(k kernel) {
+		s, m, l := k.base("s"), k.param("m"), k.zero()
+		k.each(k.length("s"), func() {
 			k.accumulateSum(l, k.exp(k.sub(k.load(s), m)))
 		})
-		finish(k.fold(l, VADDPS))
+		k.finish(k.foldSum(l))
 	})
-	emit("geluForward", "func(y, x []float32)", "y[i] = GELU(x[i]) (N12).", sixteen, func(k *rowKernel) {
-		y, x := base("y"), base("x")
-		k.each(length("x"), func() {
+	emit("geluForward", "func(y, x []float32)", "y[i] = GELU(x[i]) (N12).", several, func(k kernel) {
+		y, x := k.base("y"), k.base("x")
+		k.each(k.length("x"), func() {
 			k.store(k.gelu(k.load(x)), y)
 		})
-		finish()
+		k.finish()
 	})
-	emit("geluBackward", "func(dx, dy, x []float32)", "dx[i] = dy[i] * GELUGrad(x[i]) (N12).", sixteen, func(k *rowKernel) {
-		dx, dy, x := base("dx"), base("dy"), base("x")
-		k.each(length("x"), func() {
+	emit("geluBackward", "func(dx, dy, x []float32)", "dx[i] = dy[i] * GELUGrad(x[i]) (N12).", several, func(k kernel) {
+		dx, dy, x := k.base("dx"), k.base("dy"), k.base("x")
+		k.each(k.length("x"), func() {
 			g := k.geluGrad(k.load(x))
 			k.store(k.mul(k.load(dy), g), dx)
 		})
-		finish()
+		k.finish()
 	})
 }
 
 // exp is Exp of exp.go.
-func (k *rowKernel) exp(x vec) vec {
+func (k kernel) exp(x vec) vec {
 	t, n := k.expRound(x)
 	r := k.fnma(n, lit("ln2High", ln2High), k.copy(x))
 	r = k.fnma(n, lit("ln2Low", ln2Low), r)
@@ -86,7 +84,7 @@ func (k *rowKernel) exp(x vec) vec {
 }
 
 // expSum is expSum of exp.go.
-func (k *rowKernel) expSum(x, low vec) vec {
+func (k kernel) expSum(x, low vec) vec {
 	t, n := k.expRound(x)
 	r := k.fnma(n, lit("ln2High", ln2High), k.copy(x))
 	r = k.add(r, k.fnma(n, lit("ln2Low", ln2Low), low))
@@ -94,14 +92,14 @@ func (k *rowKernel) expSum(x, low vec) vec {
 }
 
 // expRound returns n, x/ln 2 rounded to an integer, and t with n in its low bits.
-func (k *rowKernel) expRound(x vec) (t, n vec) {
+func (k kernel) expRound(x vec) (t, n vec) {
 	magic := lit("roundMagic", roundMagic)
 	t = k.fma(x, lit("log2E", log2E), k.copy(magic))
 	return t, k.sub(t, magic)
 }
 
 // expReduced is expReduced of exp.go.
-func (k *rowKernel) expReduced(r, t vec) vec {
+func (k kernel) expReduced(r, t vec) vec {
 	p := k.copy(lit("expC6", expC6))
 	p = k.horner(p, r, lit("expC5", expC5))
 	p = k.horner(p, r, lit("expC4", expC4))
@@ -113,13 +111,13 @@ func (k *rowKernel) expReduced(r, t vec) vec {
 }
 
 // gelu is GELU of gelu.go.
-func (k *rowKernel) gelu(x vec) vec {
+func (k kernel) gelu(x vec) vec {
 	e, _, _ := k.geluExp(x)
 	return k.geluSmall(x, k.div(x, k.add(e, lit("one", one))))
 }
 
 // geluGrad is GELUGrad of gelu.go.
-func (k *rowKernel) geluGrad(x vec) vec {
+func (k kernel) geluGrad(x vec) vec {
 	e, c, square := k.geluExp(x)
 	s := k.div(k.copy(lit("one", one)), k.add(e, lit("one", one)))
 	slope := k.fma(square, lit("geluE", geluE), k.copy(lit("geluD", geluD)))
@@ -128,13 +126,13 @@ func (k *rowKernel) geluGrad(x vec) vec {
 }
 
 // geluSmall returns -0 where x < -geluLimit, and y elsewhere.
-func (k *rowKernel) geluSmall(x, y vec) vec {
+func (k kernel) geluSmall(x, y vec) vec {
 	small := k.compare(lessThan, x, lit("geluLeast", geluLeast))
 	return k.choose(small, lit("negativeZero", negativeZero), y)
 }
 
 // geluExp is geluExp of gelu.go.
-func (k *rowKernel) geluExp(x vec) (e, c, square vec) {
+func (k kernel) geluExp(x vec) (e, c, square vec) {
 	b := lit("geluB", geluB)
 	c = k.min(k.copy(lit("geluLimit", geluLimit)), x)
 	square = k.mul(c, c)

@@ -7,39 +7,41 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// A rowKernel is a kernel being emitted: a loop over full vecs, and one more
+// avx is a target that emits through avo.
+type avx machine
+
+// An avxKernel is a kernel being emitted: a loop over full vecs, and one more
 // pass of the same body over the tail with the missing lanes masked.
-type rowKernel struct {
+type avxKernel struct {
 	machine
 	parts int           // registers of a vec
 	index reg.GPVirtual // number of the vec's first element
-	tail  mask          // the lanes that exist, nil outside the tail
+	tail  []register    // the lanes that exist, nil outside the tail
 
 	table, missing reg.GPVirtual // of laneWords
 }
 
-// emit writes the function name+suffix for every machine. wide is the number
-// of lanes of a vec where a kernel needs sixteen (N9); 0 means one register.
-func emit(name, signature, doc string, wide int, body func(k *rowKernel)) {
-	for _, m := range machines {
-		TEXT(name+m.suffix, attr.NOSPLIT, signature)
-		Pragma("noescape")
-		Doc(name + m.suffix + " is " + name + "Generic: " + doc)
-		k := &rowKernel{machine: m, parts: max(wide/m.width, 1)}
-		body(k)
-		RET()
+// function builds a function in avo's context. Several registers are sixteen
+// lanes, too.
+func (m avx) function(name, signature, doc string, w width, body func(k kernel)) {
+	TEXT(name+m.suffix, attr.NOSPLIT, signature)
+	Pragma("noescape")
+	Doc(name + m.suffix + " is " + name + "Generic: " + doc)
+	k := &avxKernel{machine: machine(m), parts: 1}
+	if w != single {
+		k.parts = int(sixteen) / m.width
 	}
+	body(kernel{k})
+	RET()
 }
 
-// base loads the address of a slice parameter.
-func base(name string) reg.Register { return Load(Param(name).Base(), GP64()) }
+func (k *avxKernel) base(name string) register { return Load(Param(name).Base(), GP64()) }
 
-// length loads the length of a slice parameter.
-func length(name string) reg.Register { return Load(Param(name).Len(), GP64()) }
+func (k *avxKernel) length(name string) register { return Load(Param(name).Len(), GP64()) }
 
 // splat returns a vec with the float32 at m in every lane. Its parts are one
 // register, so it must not be overwritten.
-func (k *rowKernel) splat(m Mem) vec {
+func (k *avxKernel) splat(m Mem) vec {
 	r := k.alloc()
 	VBROADCASTSS(m, r)
 	v := make(vec, k.parts)
@@ -50,7 +52,7 @@ func (k *rowKernel) splat(m Mem) vec {
 }
 
 // param returns a vec with a float32 parameter in every lane.
-func (k *rowKernel) param(name string) vec {
+func (k *avxKernel) param(name string) vec {
 	b, err := Param(name).Resolve()
 	if err != nil {
 		panic(err)
@@ -58,8 +60,7 @@ func (k *rowKernel) param(name string) vec {
 	return k.splat(b.Addr)
 }
 
-// each runs body for every vec of n elements, k.index being its first.
-func (k *rowKernel) each(n reg.Register, body func()) {
+func (k *avxKernel) each(n register, body func()) {
 	lanes := uint64(k.parts * k.width)
 	k.index = GP64()
 	XORQ(k.index, k.index)
@@ -87,11 +88,11 @@ func (k *rowKernel) each(n reg.Register, body func()) {
 }
 
 // firstLanes marks the first n lanes, n below 16. It overwrites n.
-func (k *rowKernel) firstLanes(n reg.GPVirtual) mask {
+func (k *avxKernel) firstLanes(n reg.GPVirtual) []register {
 	k.table, k.missing = GP64(), n
 	LEAQ(laneTable(), k.table)
 	NEGQ(n)
-	m := make(mask, k.parts)
+	m := make([]register, k.parts)
 	for p := range m {
 		r := k.alloc()
 		VMOVUPS(k.laneWords(k.width*p), r)
@@ -105,7 +106,7 @@ func (k *rowKernel) firstLanes(n reg.GPVirtual) mask {
 }
 
 // laneWords returns the mask words of the tail's lanes from number lane on.
-func (k *rowKernel) laneWords(lane int) Mem {
+func (k *avxKernel) laneWords(lane int) Mem {
 	return Mem{Base: k.table, Index: k.missing, Scale: 4, Disp: 64 + 4*lane}
 }
 
@@ -129,12 +130,11 @@ func laneTable() Mem {
 }
 
 // at returns the memory of part p of the current vec.
-func (k *rowKernel) at(base reg.Register, p int) Mem {
-	return Mem{Base: base, Index: k.index, Scale: 4, Disp: 4 * k.width * p}
+func (k *avxKernel) at(base register, p int) Mem {
+	return Mem{Base: base.(reg.Register), Index: k.index, Scale: 4, Disp: 4 * k.width * p}
 }
 
-// load reads the current vec; lanes beyond the tail are +0.
-func (k *rowKernel) load(base reg.Register) vec {
+func (k *avxKernel) load(base register) vec {
 	v := k.new()
 	for p := range v {
 		switch {
@@ -149,8 +149,7 @@ func (k *rowKernel) load(base reg.Register) vec {
 	return v
 }
 
-// store writes the current vec; nothing beyond the tail is touched.
-func (k *rowKernel) store(v vec, base reg.Register) {
+func (k *avxKernel) store(v vec, base register) {
 	for p := range v {
 		switch {
 		case k.tail == nil:
@@ -164,8 +163,8 @@ func (k *rowKernel) store(v vec, base reg.Register) {
 }
 
 // accumulate emits op for every register of acc. In the tail the lanes that do
-// not exist keep their value: adding a zero could turn -0 into +0.
-func (k *rowKernel) accumulate(acc vec, op func(p int, dst reg.VecVirtual)) {
+// not exist keep their value.
+func (k *avxKernel) accumulate(acc vec, op func(p int, dst register)) {
 	for p, a := range acc {
 		if k.tail == nil {
 			op(p, a)
@@ -178,26 +177,40 @@ func (k *rowKernel) accumulate(acc vec, op func(p int, dst reg.VecVirtual)) {
 	}
 }
 
-// accumulateSum adds x to acc.
-func (k *rowKernel) accumulateSum(acc vec, x source) {
-	k.accumulate(acc, func(p int, dst reg.VecVirtual) { VADDPS(x.part(p), dst, dst) })
+func (k *avxKernel) accumulateSum(acc, x vec) {
+	k.accumulate(acc, func(p int, dst register) { VADDPS(x[p], dst, dst) })
 }
 
-// accumulateProduct adds x*y, fused, to acc.
-func (k *rowKernel) accumulateProduct(acc, x vec, y source) {
-	k.accumulate(acc, func(p int, dst reg.VecVirtual) { VFMADD231PS(y.part(p), x[p], dst) })
+func (k *avxKernel) accumulateProduct(acc, x, y vec) {
+	k.accumulate(acc, func(p int, dst register) { VFMADD231PS(y[p], x[p], dst) })
 }
 
-// fold adds the sixteen lanes pairwise, 8, 4, 2 and 1 apart (N9), by op.
-func (k *rowKernel) fold(l vec, op func(...Op)) reg.Register {
-	low, high := l[0].AsY(), reg.Register(YMM())
+// accumulateMax uses MAXPS, which gives its second operand, the lane, unless
+// the first is greater.
+func (k *avxKernel) accumulateMax(acc, x vec) {
+	k.accumulate(acc, func(p int, dst register) { VMAXPS(dst, x[p], dst) })
+}
+
+func (k *avxKernel) foldSum(acc vec) register { return k.fold(acc, VADDPS) }
+func (k *avxKernel) foldMax(acc vec) register { return k.fold(acc, VMAXPS) }
+
+func (k *avxKernel) plusZero(x register) register {
+	zero := XMM()
+	VXORPS(zero, zero, zero)
+	VADDSS(zero, x, x)
+	return x
+}
+
+// fold combines the sixteen lanes by op.
+func (k *avxKernel) fold(l vec, op func(...Op)) register {
+	low, high := virtual(l[0]).AsY(), Op(YMM())
 	if k.width == 16 {
 		VEXTRACTF64X4(Imm(1), l[0], high)
 	} else {
 		high = l[1]
 	}
 	op(high, low, low)
-	x, h := l[0].AsX(), XMM()
+	x, h := virtual(l[0]).AsX(), XMM()
 	VEXTRACTF128(Imm(1), low, h)
 	op(h, x, x)
 	VPERMILPD(Imm(1), x, h)
@@ -207,8 +220,8 @@ func (k *rowKernel) fold(l vec, op func(...Op)) reg.Register {
 	return x
 }
 
-// finish leaves the vector unit clean and returns float32 results.
-func finish(results ...reg.Register) {
+// finish leaves the vector unit clean, too.
+func (k *avxKernel) finish(results ...register) {
 	VZEROUPPER()
 	for i, r := range results {
 		b, err := ReturnIndex(i).Resolve()

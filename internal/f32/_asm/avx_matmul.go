@@ -9,8 +9,6 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { sets["matmul"] = matmul }
-
 // matmul emits the kernels of the matrix product and of the pool under it.
 func matmul() {
 	for r := 1; r <= 6; r++ {

@@ -7,8 +7,6 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { sets["matvec"] = matvec }
-
 // matvec emits the kernels of products with one row. Each element of B is used
 // once, so that reading B is all that counts: both kernels read it where it
 // lies, several rows of it side by side.

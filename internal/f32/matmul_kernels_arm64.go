@@ -1,0 +1,21 @@
+package f32
+
+var kernelsNEON = kernels{
+	a: packer{width: 12, copy: copyPanels12NEON, transpose: transpose4NEON, step: 4},
+	b: packer{width: 8, copy: copyPanels8NEON, transpose: transpose4NEON, step: 4},
+	tile: []tileKernel{
+		tile1NEON, tile2NEON, tile3NEON, tile4NEON, tile5NEON, tile6NEON,
+		tile7NEON, tile8NEON, tile9NEON, tile10NEON, tile11NEON, tile12NEON,
+	},
+}
+
+// kernelsFor chooses the kernels for a product, or nil for the portable one.
+func kernelsFor(isa ISA, _ int) *kernels {
+	if isa == NEON {
+		return &kernelsNEON
+	}
+	return nil
+}
+
+// vectorKernelsFor finds none: a product with one row is a tile of one row.
+func vectorKernelsFor(ISA) *vectorKernels { return nil }
