@@ -10,6 +10,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/commit"
 )
 
@@ -34,6 +35,7 @@ type Machine interface {
 // Config is what all roles need. The zero value is not valid.
 type Config struct {
 	Fingerprint merkle.Digest      // of the run spec
+	RunID       spec.RunID         // of the run: documents of another one count for nothing
 	Key         ed25519.PrivateKey // this node's
 	Validators  commit.Validators  // whose rosters and decisions count
 	Shape       commit.Shape       // of the run's vectors
@@ -69,6 +71,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case len(c.Key) != ed25519.PrivateKeySize:
 		return c, fault.Errorf(fault.Config, "all-reduce: no ed25519 key")
+	case c.RunID.IsZero():
+		return c, fault.Errorf(fault.Config, "all-reduce: no run id")
 	case !c.Shape.Valid():
 		return c, fault.Errorf(fault.Config, "all-reduce: impossible shape %+v", c.Shape)
 	case c.Window < 1 || c.Window > MaxWindow:
@@ -104,6 +108,11 @@ func (c LeaderConfig) withDefaults() (LeaderConfig, error) {
 	return c, nil
 }
 
+// ours reports whether a document that names its run belongs to this one.
+func (c *Config) ours(fingerprint merkle.Digest, run spec.RunID) bool {
+	return fingerprint == c.Fingerprint && run == c.RunID
+}
+
 // self returns the peer ID of the key.
 func (c *Config) self() signed.PeerID { return signed.IDOf(c.Key.Public().(ed25519.PublicKey)) }
 
@@ -121,9 +130,8 @@ func (c *Config) salt(roster merkle.Digest) [32]byte { return c.secret("lockstep
 // ownerSeed returns the seed of a roster's permutation of owners: nobody knows
 // it before the roster, and a restarted leader draws it again.
 func (c *Config) ownerSeed(epoch uint64, attempt uint32) uint64 {
-	var context [12]byte
-	binary.LittleEndian.PutUint64(context[:], epoch)
-	binary.LittleEndian.PutUint32(context[8:], attempt)
-	s := c.secret("lockstep/owners/1", context[:])
+	context := binary.LittleEndian.AppendUint64(c.RunID[:], epoch)
+	context = binary.LittleEndian.AppendUint32(context, attempt)
+	s := c.secret("lockstep/owners/1", context)
 	return binary.LittleEndian.Uint64(s[:])
 }

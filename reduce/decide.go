@@ -133,7 +133,8 @@ func (l *Leader) abort(silent func(i int) bool) {
 // goes on. out are the members excluded from the next attempt.
 func (l *Leader) decide(d commit.Decision, out []commit.Kind) {
 	t := l.tally
-	d.Fingerprint, d.Epoch, d.Attempt, d.Roster = t.roster.Fingerprint, t.roster.Epoch, t.roster.Attempt, t.id
+	d.Fingerprint, d.RunID = t.roster.Fingerprint, t.roster.RunID
+	d.Epoch, d.Attempt, d.Roster = t.roster.Epoch, t.roster.Attempt, t.id
 	d.Tokens = t.roster.Tokens()
 	for _, m := range t.roster.Members {
 		d.Members = append(d.Members, m.UID)

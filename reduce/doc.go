@@ -79,6 +79,17 @@
 //	20 A seed gives one trace.
 //	21 Damaged bytes do not pass for documents.
 //
+// # Runs
+//
+// Signatures outlive runs: a validator whose folder is lost may begin a new run
+// of the same spec with the same key. So every document names its run, by a
+// random id or by a roster that holds it, and one of another run is ignored. Of
+// its own run a machine believes a COMMIT whoever brings it, for it is signed; but
+// one that is beyond the next epoch, and would make it give up on its own state,
+// only if a validator brings it. To sign two things for one place of one run is
+// equivocation; to lead two runs is not, and divides nobody, since a member
+// is in one run.
+//
 // # What it does not do
 //
 // The sum is not checked before it is certified: that an owner added rightly is

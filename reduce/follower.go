@@ -93,7 +93,7 @@ func (f *follower) admissible(from signed.PeerID, s commit.Signed[commit.Roster]
 	case s.Signer() != from || !f.cfg.Validators.Includes(from):
 		f.do(Drop{from, "a roster that is not from a validator"})
 		return false
-	case r.Fingerprint != f.cfg.Fingerprint || r.Shape() != f.cfg.Shape:
+	case !f.cfg.ours(r.Fingerprint, r.RunID) || r.Shape() != f.cfg.Shape:
 		return false
 	case !again && !f.seen.before(slot{r.Epoch, r.Attempt}) && f.cfg.mutant != acceptStaleRoster:
 		return false
@@ -106,13 +106,19 @@ func (f *follower) admissible(from signed.PeerID, s commit.Signed[commit.Roster]
 	return true
 }
 
-// decision handles a certificate, whoever sends it.
-func (f *follower) decision(m DecisionMessage) {
+// decision handles a certificate of this run. Whoever brings it, it speaks for
+// itself; but one of an epoch beyond the next makes this node give up on its own
+// state and take a later one, so that it must come from a validator, who does
+// send it: see Leader.welcome.
+func (f *follower) decision(from signed.PeerID, m DecisionMessage) {
 	c, err := f.cfg.Validators.Certify(m.Signatures)
-	if err != nil || c.Decision().Fingerprint != f.cfg.Fingerprint {
+	d := c.Decision()
+	if err != nil || !f.cfg.ours(d.Fingerprint, d.RunID) && f.cfg.mutant != acceptPastRun {
 		return
 	}
-	d := c.Decision()
+	if d.Epoch > f.epoch+1 && !f.cfg.Validators.Includes(from) {
+		return
+	}
 	if at := (slot{d.Epoch, d.Attempt}); f.seen.before(at) {
 		f.seen = at // its roster, should it still be on the way, is stale
 	}

@@ -90,7 +90,7 @@ func quotesClaims(r commit.Roster, claims []commit.Signed[commit.Claim]) error {
 		c := claims[i].Doc()
 		if claims[i].Digest() != m.Claim || claims[i].Signer() != m.Peer || c.UID != m.UID ||
 			c.Gradient != m.Gradient || c.Tokens != m.Tokens || c.Elements != r.Elements ||
-			c.Epoch != r.Epoch || c.Base != r.Base || c.Fingerprint != r.Fingerprint {
+			c.Epoch != r.Epoch || c.Base != r.Base || c.Fingerprint != r.Fingerprint || c.RunID != r.RunID {
 			return fault.Errorf(fault.Damaged, "roster: epoch %d, attempt %d misquotes the claim of uid %d", r.Epoch, r.Attempt, m.UID)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/commit"
 )
 
@@ -70,7 +71,7 @@ func TestMemberRemembersItsVote(t *testing.T) {
 	if votes(again, Arrival{leader, SetMessage{commit.Seal(set, s.leader.Key), []commit.Signed[commit.Commitment]{c}}}) == 0 {
 		t.Error("its part made again, it does not repeat its vote")
 	}
-	abort := commit.Decision{Fingerprint: s.leader.Fingerprint, Epoch: 5, Attempt: 1, Roster: set.Roster, Verdict: commit.Abort}
+	abort := commit.Decision{Fingerprint: s.leader.Fingerprint, RunID: s.leader.RunID, Epoch: 5, Attempt: 1, Roster: set.Roster, Verdict: commit.Abort}
 	again.Step(time.Second, Arrival{leader, DecisionMessage{set.Roster, []commit.Signed[commit.Decision]{commit.Seal(abort, s.leader.Key)}}})
 	if len(again.Records()) != 0 || again.locked {
 		t.Error("the decision does not free the member")
@@ -91,12 +92,15 @@ func TestJournalsOfOthersAreRefused(t *testing.T) {
 	roster := s.roster(t)
 	vote := commit.Seal(commit.Vote{Roster: roster.Roster.Digest(), Epoch: 5, Attempt: 1, UID: 1}, s.config[1].Key)
 	foreign := commit.Seal(roster.Roster.Doc(), s.config[0].Key)
+	other, past := roster.Roster.Doc(), commit.Decision{Fingerprint: s.leader.Fingerprint, RunID: spec.RunID{8}, Epoch: 5, Attempt: 1, Verdict: commit.Abort}
+	other.RunID = past.RunID
 	records := map[string]Record{
-		"another's vote":      {RecordVote, []signed.Envelope{vote.Envelope()}},
-		"a roster":            record(RecordRoster, roster.Roster, roster.Claims),
-		"broken":              {RecordVote, []signed.Envelope{{1}}},
-		"broken certificate":  {RecordCertificate, []signed.Envelope{{1}}},
-		"stranger's decision": {RecordCertificate, []signed.Envelope{commit.Seal(commit.Decision{Epoch: 5, Attempt: 1, Verdict: commit.Abort}, s.config[1].Key).Envelope()}},
+		"another run's decision": {RecordCertificate, []signed.Envelope{commit.Seal(past, s.leader.Key).Envelope()}},
+		"another's vote":         {RecordVote, []signed.Envelope{vote.Envelope()}},
+		"a roster":               record(RecordRoster, roster.Roster, roster.Claims),
+		"broken":                 {RecordVote, []signed.Envelope{{1}}},
+		"broken certificate":     {RecordCertificate, []signed.Envelope{{1}}},
+		"stranger's decision":    {RecordCertificate, []signed.Envelope{commit.Seal(commit.Decision{Epoch: 5, Attempt: 1, Verdict: commit.Abort}, s.config[1].Key).Envelope()}},
 	}
 	for name, r := range records {
 		if _, err := NewMember(MemberConfig{s.config[0], 0}, []Record{r}); err == nil {
@@ -105,6 +109,7 @@ func TestJournalsOfOthersAreRefused(t *testing.T) {
 	}
 	delete(records, "a roster")
 	records["another's roster"] = record(RecordRoster, foreign, roster.Claims)
+	records["another run's roster"] = record(RecordRoster, commit.Seal(other, s.leader.Key), roster.Claims)
 	records["a roster without claims"] = Record{RecordRoster, []signed.Envelope{roster.Roster.Envelope()}}
 	records["a set without roster"] = Record{RecordSet, []signed.Envelope{commit.Seal(commit.Set{Commitments: []merkle.Digest{{1}}}, s.leader.Key).Envelope()}}
 	for name, r := range records {

@@ -129,7 +129,7 @@ func (l *Leader) eligible(e Open, c Candidate) error {
 	switch {
 	case c.Claim.IsZero():
 		return fault.Errorf(fault.Unexpected, "open: a candidate without a claim")
-	case d.Fingerprint != l.cfg.Fingerprint || d.Epoch != e.Epoch || d.Base != e.Base || d.Elements != uint64(l.cfg.Shape.Elements):
+	case !l.cfg.ours(d.Fingerprint, d.RunID) || d.Epoch != e.Epoch || d.Base != e.Base || d.Elements != uint64(l.cfg.Shape.Elements):
 		return fault.Errorf(fault.Damaged, "open: the claim of uid %d is for epoch %d on state %s with %d elements", d.UID, d.Epoch, d.Base.Short(), d.Elements)
 	case len(l.field) > 0 && l.field[len(l.field)-1].Claim.Doc().UID == d.UID:
 		return fault.Errorf(fault.Damaged, "open: two claims of uid %d", d.UID)
@@ -184,7 +184,7 @@ func (l *Leader) attempt(epoch uint64) {
 // draw writes the roster of an attempt.
 func (l *Leader) draw(epoch uint64, number uint32, members []Candidate) RosterMessage {
 	r := commit.Roster{
-		Fingerprint: l.cfg.Fingerprint, Epoch: epoch, Attempt: number, Base: l.base,
+		Fingerprint: l.cfg.Fingerprint, RunID: l.cfg.RunID, Epoch: epoch, Attempt: number, Base: l.base,
 		Observers: l.observers, Codec: l.cfg.Shape.Codec, Elements: uint64(l.cfg.Shape.Elements),
 		LeafElements: uint32(l.cfg.Shape.LeafElements), ChunkLeaves: uint32(l.cfg.Shape.ChunkLeaves),
 		Deadline: uint32(l.cfg.Deadline / time.Millisecond), MinGroup: uint32(l.cfg.MinGroup),

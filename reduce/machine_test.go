@@ -9,6 +9,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/commit"
 )
 
@@ -37,14 +38,14 @@ func newStage(n int) *stage {
 		leaves := s.shape.Digests(merkle.KindGradient, x)
 		s.config, s.grads, s.leaves = append(s.config, c), append(s.grads, x), append(s.leaves, leaves)
 		s.claims = append(s.claims, commit.Seal(commit.Claim{
-			Fingerprint: c.Fingerprint, Epoch: 5, UID: uint32(i), Base: c.Root, Tokens: 10, Gradient: merkle.Root(leaves), Elements: 40,
+			Fingerprint: c.Fingerprint, RunID: c.RunID, Epoch: 5, UID: uint32(i), Base: c.Root, Tokens: 10, Gradient: merkle.Root(leaves), Elements: 40,
 		}, c.Key))
 	}
 	return s
 }
 
 func (s *stage) newConfig(i int) Config {
-	return Config{Fingerprint: merkle.Digest{7}, Key: keyOf(1, i), Shape: s.shape, Epoch: 4, Root: merkle.Digest{4}}
+	return Config{Fingerprint: merkle.Digest{7}, RunID: spec.RunID{3}, Key: keyOf(1, i), Shape: s.shape, Epoch: 4, Root: merkle.Digest{4}}
 }
 
 func (s *stage) member(t *testing.T, i int, journal ...Record) *Member {

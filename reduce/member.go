@@ -74,6 +74,9 @@ func (m *Member) restore(r Record) error {
 		if err != nil {
 			return err
 		}
+		if d := c.Decision(); !m.cfg.ours(d.Fingerprint, d.RunID) {
+			return foreign("decision", d.Fingerprint, d.RunID)
+		}
 		m.certified = c
 		m.unlock(c.Decision())
 	default:
@@ -129,7 +132,7 @@ func (m *Member) freeze(e Freeze) {
 	c := e.Claim.Doc()
 	var err error
 	switch {
-	case e.Claim.Signer() != m.self || c.UID != m.uid || c.Fingerprint != m.cfg.Fingerprint:
+	case e.Claim.Signer() != m.self || c.UID != m.uid || !m.cfg.ours(c.Fingerprint, c.RunID):
 		err = fault.Errorf(fault.Unexpected, "freeze: the claim is not this member's")
 	case c.Epoch != m.epoch+1 || c.Base != m.root || m.pending():
 		err = fault.Errorf(fault.Unexpected, "freeze: the claim is for epoch %d on state %s; this member stands at epoch %d, state %s", c.Epoch, c.Base.Short(), m.epoch, m.root.Short())
@@ -173,7 +176,7 @@ func (m *Member) arrive(from signed.PeerID, msg Message) {
 		m.roster(from, msg)
 		return
 	case DecisionMessage:
-		m.decision(msg)
+		m.decision(from, msg)
 		return
 	}
 	if m.round == nil || m.round.id != msg.RosterID() {

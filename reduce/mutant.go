@@ -11,5 +11,6 @@ const (
 	dropSender               // an owner leaves one gradient out of the sum
 	acceptUnopened           // an owner does not compare chunks with the opened digests
 	acceptStaleRoster        // a member joins a roster of an attempt that is over
+	acceptPastRun            // members and observers take decisions of another run
 	decideTwice              // a leader decides again when another vote comes
 )

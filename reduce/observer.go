@@ -53,7 +53,7 @@ func (o *Observer) arrive(e Arrival) {
 	case RosterMessage:
 		o.roster(e)
 	case DecisionMessage:
-		o.decision(msg)
+		o.decision(e.From, msg)
 	case OpeningMessage:
 		if o.round != nil && o.round.id == msg.RosterID() && msg.Want {
 			if i := o.round.roster.Index(e.From); i >= 0 {

@@ -2,7 +2,9 @@ package reduce
 
 import (
 	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/commit"
 )
 
@@ -53,6 +55,11 @@ func record[T, U commit.Document](kind RecordKind, doc commit.Signed[T], beside 
 		out.Envelopes = append(out.Envelopes, b.Envelope())
 	}
 	return out
+}
+
+// foreign is the error of a journal that belongs to another run.
+func foreign(what string, fingerprint merkle.Digest, run spec.RunID) error {
+	return fault.Errorf(fault.Damaged, "journal: a %s of run %s (spec %s): it was copied here from another folder", what, run.Short(), fingerprint.Short())
 }
 
 // openAll opens envelopes of one kind.

@@ -22,6 +22,9 @@ func (l *Leader) restore(r Record) error {
 			return err
 		}
 		d := c.Decision()
+		if !l.cfg.ours(d.Fingerprint, d.RunID) {
+			return foreign("decision", d.Fingerprint, d.RunID)
+		}
 		l.settled(verdict{c, signatures})
 		l.field = nil // the caller opens again, with who is alive now
 		if at := (slot{d.Epoch, d.Attempt}); l.last.before(at) {
@@ -46,6 +49,9 @@ func (l *Leader) restoreRoster(r Record) error {
 		return err
 	}
 	doc := roster.Doc()
+	if !l.cfg.ours(doc.Fingerprint, doc.RunID) {
+		return foreign("roster", doc.Fingerprint, doc.RunID)
+	}
 	if err := quotesClaims(doc, claims); err != nil {
 		return err
 	}

@@ -82,6 +82,8 @@ func (c *checker) action(n *node, a Action) {
 		c.sent(n, a.Message)
 	case Apply:
 		c.apply(n, a)
+	case CatchUp:
+		c.catchUp(n, a.Certified.Decision())
 	case Entered:
 		if a.Phase == PhaseCommit && n.isMember() && n.role == honest {
 			c.joined(n, a)
@@ -276,6 +278,15 @@ func (c *checker) apply(n *node, a Apply) {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 			c.fail(14, "node %d applies %v at %d", n.uid, v, i)
 		}
+	}
+}
+
+// catchUp: what a node gives up its own state for was decided, in this run.
+func (c *checker) catchUp(n *node, d commit.Decision) {
+	if !slices.ContainsFunc(c.decisions, func(k commit.Decision) bool {
+		return k.Roster == d.Roster && k.Verdict == commit.Commit && k.Result == d.Result && d.Verdict == commit.Commit
+	}) {
+		c.fail(8, "node %d catches up with epoch %d, which was not decided", n.uid, d.Epoch)
 	}
 }
 

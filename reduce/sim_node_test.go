@@ -52,9 +52,9 @@ type saved struct {
 	average []float32
 }
 
-func (w *world) newNode(i int, seed uint64, fingerprint merkle.Digest) *node {
+func (w *world) newNode(i int, seed uint64) *node {
 	key := keyOf(seed, i)
-	n := &node{w: w, uid: i, cfg: Config{Fingerprint: fingerprint, Key: key, Shape: w.plan.shape, Window: w.plan.window}}
+	n := &node{w: w, uid: i, cfg: Config{Fingerprint: simSpec, RunID: simRun, Key: key, Shape: w.plan.shape, Window: w.plan.window}}
 	if i < w.plan.members {
 		n.role = w.plan.roles[i]
 	}

@@ -129,7 +129,7 @@ func (n *node) work(epoch uint64, base merkle.Digest) work {
 	}
 	leaves := n.cfg.Shape.Digests(merkle.KindGradient, x)
 	d := work{commit.Seal(commit.Claim{
-		Fingerprint: n.cfg.Fingerprint, Epoch: epoch, UID: uint32(n.uid), Base: base,
+		Fingerprint: n.cfg.Fingerprint, RunID: n.cfg.RunID, Epoch: epoch, UID: uint32(n.uid), Base: base,
 		Tokens: 1 + rng.Uint64N(5000), Gradient: merkle.Root(leaves), Elements: uint64(len(x)),
 	}, n.cfg.Key), x, leaves}
 	n.done = append(n.done, d)

@@ -156,6 +156,7 @@ func TestMutants(t *testing.T) {
 		{"drop one sender", mutation{members: dropSender}},
 		{"accept an unopened chunk", mutation{members: acceptUnopened}},
 		{"reuse a stale roster", mutation{members: acceptStaleRoster}},
+		{"take decisions of an earlier run", mutation{members: acceptPastRun}},
 		{"decide twice", mutation{leader: decideTwice}},
 		{"forget the journal", mutation{amnesia: true}},
 	} {

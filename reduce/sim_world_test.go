@@ -12,6 +12,7 @@ import (
 
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/commit"
 )
 
@@ -49,11 +50,20 @@ type plan struct {
 	slow       time.Duration // largest delay of a link
 	resetRate  float64       // of a message breaking its link, itself and all in flight lost
 	replayRate float64       // of a message arriving again, later
+	ghostRate  float64       // of a decision of an earlier run arriving instead
 	flipRate   float64       // of a message arriving damaged
 	crashRate  float64       // of a crash before or after an action
 	freezeRate float64       // of a node standing still for a while
 	deadRate   float64       // of a crashed node staying down until the network heals
 }
+
+// simSpec and simRun name the simulated run, pastRun an earlier one of the same
+// spec and the same keys.
+var (
+	simSpec = merkle.Digest(sha256.Sum256([]byte("simulated spec")))
+	simRun  = spec.RunID(sha256.Sum256([]byte("simulated run")))
+	pastRun = spec.RunID(sha256.Sum256([]byte("an earlier run")))
+)
 
 // mutation is a defect of the whole run that the checker must find.
 type mutation struct {
@@ -79,7 +89,7 @@ func drawPlan(seed uint64) plan {
 		}
 		return percent / 100 * rng.Float64()
 	}
-	p.resetRate, p.replayRate, p.flipRate = rate(3), rate(2), rate(1)
+	p.resetRate, p.replayRate, p.flipRate, p.ghostRate = rate(3), rate(2), rate(1), rate(0.5)
 	p.crashRate, p.freezeRate, p.deadRate = rate(2), rate(0.5), rate(60)
 	// A liar whom nobody can convict takes one honest member with it, so there
 	// must be enough of them for the rest to go on.
@@ -94,13 +104,12 @@ func drawPlan(seed uint64) plan {
 func newWorld(seed uint64, p plan, mut mutation) *world {
 	w := &world{rng: rand.New(rand.NewPCG(seed, 2)), plan: p, trace: sha256.New(), faults: true}
 	w.checker = newChecker(w)
-	fingerprint := merkle.Digest(sha256.Sum256([]byte("simulated run")))
 	total := p.members + 1
 	if p.bystander {
 		total++
 	}
 	for i := range total {
-		w.nodes = append(w.nodes, w.newNode(i, seed, fingerprint))
+		w.nodes = append(w.nodes, w.newNode(i, seed))
 	}
 	validators := commit.Solo(w.validator().id)
 	for _, n := range w.nodes {
@@ -290,6 +299,8 @@ func (w *world) post(from *node, to signed.PeerID, m Message) {
 			})
 			return
 		}
+	case w.chance(w.plan.ghostRate):
+		m = w.ghost(m)
 	case w.chance(w.plan.replayRate):
 		w.at(at+w.within(8*time.Second), "replay "+kind, func() {
 			if l.up {
@@ -302,6 +313,19 @@ func (w *world) post(from *node, to signed.PeerID, m Message) {
 			w.feed(dst, Arrival{from.id, m})
 		}
 	})
+}
+
+// ghost is what somebody kept of an earlier run with the same spec and keys: the
+// validator's decision over the epoch that is open now, or a later one.
+func (w *world) ghost(m Message) Message {
+	d := commit.Decision{
+		Fingerprint: simSpec, RunID: pastRun, Epoch: w.validator().disk.epoch + 1 + w.rng.Uint64N(2), Attempt: 1 + w.rng.Uint32N(3),
+		Roster: m.RosterID(), Verdict: commit.Commit, Result: sha256.Sum256([]byte("an earlier average")),
+	}
+	if w.rng.IntN(2) == 0 {
+		d.Verdict, d.Result = commit.Abort, merkle.Digest{}
+	}
+	return DecisionMessage{d.Roster, []commit.Signed[commit.Decision]{commit.Seal(d, w.validator().cfg.Key)}}
 }
 
 // landed turns an outgoing message into what the receiver's transport makes of

@@ -6,6 +6,7 @@ import (
 
 	"lockstep/hub"
 	"lockstep/internal/merkle"
+	"lockstep/internal/spec"
 	"lockstep/model"
 )
 
@@ -15,7 +16,7 @@ func BenchmarkFetchState(b *testing.B) {
 	c := model.Config{Layers: 4, Heads: 8, Embd: 512, Inner: 2048, Positions: 64, Vocab: 512, LayerNormEpsilon: 1e-5}
 	s := model.NewState(model.Initialise(c, 1))
 	s.Epoch, s.Step = 1, 1
-	d := digestsOf(merkle.Digest{1}, s)
+	d := digestsOf(merkle.Digest{1}, spec.RunID{1}, s)
 	a := &archive{dir: b.TempDir(), save: hub.SaveState, backlog: 2}
 	defer a.close()
 	if _, err := a.put(context.Background(), s, d, nil, 1); err != nil {

@@ -27,7 +27,7 @@ func (n *node) step(average []float32) (optim.Info, error) {
 	if err != nil {
 		return info, fmt.Errorf("epoch %d: %w", n.state.Epoch+1, err)
 	}
-	n.digests = digestsOf(n.fingerprint, n.state)
+	n.digests = digestsOf(n.fingerprint, n.runID(), n.state)
 	return info, nil
 }
 
@@ -91,13 +91,13 @@ func (n *node) catchUp(ctx context.Context, r control.Record) (from string, err 
 	}
 	have := n.digests
 	if have == nil { // half overwritten before: what is right of it is not asked for again
-		have = digestsOf(n.fingerprint, n.state)
+		have = digestsOf(n.fingerprint, n.runID(), n.state)
 	}
 	n.digests = nil // until the state is sound again
 	if err := n.fetch.state(ctx, r.State, n.sources, n.state, have); err != nil {
 		return "", err
 	}
-	n.digests = digestsOf(n.fingerprint, n.state)
+	n.digests = digestsOf(n.fingerprint, n.runID(), n.state)
 	if n.digests.root != rootOf(r.State) {
 		return "", fault.Errorf(fault.Damaged, "the state taken for epoch %d has root %s; certified is %s", r.Epoch, n.digests.root.Short(), rootOf(r.State).Short())
 	}

@@ -173,7 +173,7 @@ func (v *validator) judge(ctx context.Context, a answer) error {
 	if j := v.judged[a.seat.UID]; j != nil && a.claim != nil && j.Verdict.Claim == a.claim.Digest() {
 		return nil // asked again after a pause
 	}
-	q := validate.Query{Epoch: epoch, UID: a.seat.UID, Miner: a.seat.Peer, Base: headerOf(v.digests.State), Claim: a.claim}
+	q := validate.Query{RunID: v.runID(), Epoch: epoch, UID: a.seat.UID, Miner: a.seat.Peer, Base: headerOf(v.digests.State), Claim: a.claim}
 	j, err := v.computer.Judge(ctx, q, v.state.Parameters(v.config), &shownLeaves{v.client, a.seat.Peer, epoch, v.shape.Leaves()})
 	if err != nil {
 		return fmt.Errorf("the claim of uid %d: %w", a.seat.UID, err)

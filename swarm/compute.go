@@ -64,7 +64,7 @@ func (m *miner) offer(c *computation) error {
 	}
 	w := c.work
 	m.cfg.Cheat.falsify(w, m.layout().Grid(merkle.KindGradient), m.Run.Assignment.Seed)
-	claim := commit.Seal(m.computer.Claim(w, m.digests.root), m.id.Key)
+	claim := commit.Seal(m.computer.Claim(w, m.runID(), m.digests.root), m.id.Key)
 	m.driver.Post(reduce.Freeze{Claim: claim, Gradient: w.Gradient, Leaves: w.Leaves})
 	m.shelf.put(&offer{w.Epoch, claim, w.Gradient, w.Leaves})
 	m.emit(ClaimReady{

@@ -59,6 +59,7 @@
 // # Folders
 //
 //	DIR/run.json                  run spec; another one is refused here
+//	DIR/run.id                    which run of that spec; see spec.RunID
 //	DIR/lock                      held by the process that uses the folder
 //	DIR/identity.key              ed25519 key, PKCS #8 in PEM, mode 0600
 //	DIR/state/                    saved states: the newest two, and those that are not pushed

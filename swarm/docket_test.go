@@ -9,6 +9,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/commit"
 	"lockstep/swarm/control"
 	"lockstep/validate"
@@ -134,8 +135,8 @@ func TestRecords(t *testing.T) {
 		t.Error("a record from nowhere")
 	}
 	add := func(epoch uint64) {
-		record := control.Record{Fingerprint: merkle.Digest{1}, Epoch: epoch}
-		record.State = control.State{Fingerprint: merkle.Digest{1}, Epoch: epoch, Parameters: merkle.Digest{2}, M: merkle.Digest{3}, V: merkle.Digest{4}}
+		record := control.Record{Fingerprint: merkle.Digest{1}, RunID: spec.RunID{1}, Epoch: epoch}
+		record.State = control.State{Fingerprint: merkle.Digest{1}, RunID: spec.RunID{1}, Epoch: epoch, Parameters: merkle.Digest{2}, M: merkle.Digest{3}, V: merkle.Digest{4}}
 		if epoch > 0 {
 			record.Previous, record.Base = merkle.Digest{5}, merkle.Digest{6}
 			record.Certificate.Signatures = []signed.Envelope{{1}}

@@ -26,7 +26,7 @@ func (n *node) drive(plans ...machinePlan) error {
 	n.averages.kept.Store(kept)
 	c := transport.DriverConfig{
 		Transport: n.endpoint, Self: n.id.Peer, Shape: n.shape, Averages: kept,
-		Notify: n.mail.put, Failed: func(err error) { n.failed <- err },
+		Notify: n.mail.put, Failed: n.fail,
 	}
 	for _, p := range plans {
 		plan := transport.Plan{Build: func(journal []reduce.Record) (reduce.Machine, error) {

@@ -12,6 +12,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/transport"
 	"lockstep/swarm/control"
 )
@@ -87,7 +88,7 @@ func library(t *testing.T, epoch uint64, spoil func(*shown)) (*digests, []contro
 	a := &archive{dir: t.TempDir(), save: hub.SaveState, backlog: 2}
 	t.Cleanup(a.close)
 	s := testState(t, epoch)
-	d := digestsOf(merkle.Digest{1}, s)
+	d := digestsOf(merkle.Digest{1}, spec.RunID{1}, s)
 	if _, err := a.put(t.Context(), s, d, nil, epoch); err != nil {
 		t.Fatal(err)
 	}
@@ -118,12 +119,12 @@ func TestFetchState(t *testing.T) {
 		other := &archive{dir: t.TempDir(), save: hub.SaveState, backlog: 2}
 		t.Cleanup(other.close)
 		x := testState(t, 6)
-		if _, err := other.put(t.Context(), x, digestsOf(merkle.Digest{1}, x), nil, 6); err != nil {
+		if _, err := other.put(t.Context(), x, digestsOf(merkle.Digest{1}, spec.RunID{1}, x), nil, 6); err != nil {
 			t.Fatal(err)
 		}
 		s.file = other.states[0].file
 	})
-	_, wrongLeaves := library(t, 5, func(s *shown) { s.digests = digestsOf(merkle.Digest{1}, testState(t, 7)); s.Epoch = 5 })
+	_, wrongLeaves := library(t, 5, func(s *shown) { s.digests = digestsOf(merkle.Digest{1}, spec.RunID{1}, testState(t, 7)); s.Epoch = 5 })
 	good, liar, cheat := server(t, honest), server(t, wrongBytes), server(t, wrongLeaves)
 	c := client(t, good, liar, cheat)
 
@@ -135,11 +136,11 @@ func TestFetchState(t *testing.T) {
 		warnings = append(warnings, fmt.Sprintf(format, args...))
 	}}
 	s := testState(t, 1)
-	before := digestsOf(merkle.Digest{1}, s)
+	before := digestsOf(merkle.Digest{1}, spec.RunID{1}, s)
 	if err := f.state(t.Context(), want.State, from(cheat, liar, good), s, before); err != nil {
 		t.Fatal(err)
 	}
-	if got := digestsOf(merkle.Digest{1}, s); got.root != want.root {
+	if got := digestsOf(merkle.Digest{1}, spec.RunID{1}, s); got.root != want.root {
 		t.Errorf("fetched %s, want %s", got.root.Short(), want.root.Short())
 	}
 	told := strings.Join(warnings, "\n")
@@ -163,7 +164,7 @@ func TestFetchAsksOnlyForWhatDiffers(t *testing.T) {
 	want, _ := library(t, 5, nil)
 	s := testState(t, 5)
 	f := &fetcher{client: client(t), warn: t.Logf} // nobody to ask
-	if err := f.state(t.Context(), want.State, from(), s, digestsOf(merkle.Digest{1}, s)); err != nil {
+	if err := f.state(t.Context(), want.State, from(), s, digestsOf(merkle.Digest{1}, spec.RunID{1}, s)); err != nil {
 		t.Errorf("everything is here, and yet: %v", err)
 	}
 }

@@ -23,6 +23,9 @@ func (f Folder) Key() string { return filepath.Join(string(f), "identity.key") }
 // Run returns the path of the run spec.
 func (f Folder) Run() string { return filepath.Join(string(f), "run.json") }
 
+// RunID returns the path of the run id.
+func (f Folder) RunID() string { return filepath.Join(string(f), "run.id") }
+
 // States returns the folder of saved states.
 func (f Folder) States() string { return filepath.Join(string(f), "state") }
 

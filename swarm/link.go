@@ -29,7 +29,7 @@ func (m *miner) joinFirst(ctx context.Context) (control.Joined, error) {
 	told := false
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		joined, err := m.join(ctx)
-		if err == nil || control.IsRefusal(err, control.Unregistered, control.OtherRun, control.Malformed) {
+		if err == nil || control.IsRefusal(err, control.Unregistered, control.Malformed) || fault.KindOf(err) == fault.Fingerprint {
 			return joined, err
 		}
 		if !told {
@@ -55,12 +55,18 @@ func (m *miner) join(ctx context.Context) (control.Joined, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	err := m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/join", 0, control.Join{
-		Run: *m.Run, Role: control.Miner, Address: m.address, Hotkey: m.Hotkey,
+		Run: *m.Run, Role: control.Miner, Address: m.address, Hotkey: m.Hotkey, RunID: m.runID(),
 	}, &joined)
+	if r := new(control.Refusal); errors.As(err, &r) && r.Code == control.OtherRun && len(r.Differences) == 0 {
+		err = m.otherRun(err)
+	}
 	if err != nil {
 		return joined, err
 	}
-	r, err := m.openRegistry(joined.Registry)
+	r, err := control.Open[control.Registry](joined.Registry, m.cfg.Validator.Peer)
+	if err == nil {
+		err = m.recognise(r)
+	}
 	if err != nil {
 		return joined, err
 	}
@@ -69,22 +75,18 @@ func (m *miner) join(ctx context.Context) (control.Joined, error) {
 	return joined, nil
 }
 
-// openRegistry checks a registry that the validator signed.
-func (m *miner) openRegistry(e signed.Envelope) (control.Registry, error) {
-	r, err := control.Open[control.Registry](e, m.cfg.Validator.Peer)
-	if err == nil && r.Fingerprint != m.fingerprint {
-		err = fault.Errorf(fault.Damaged, "a registry of run %s", r.Fingerprint.Short())
-	}
-	return r, err
-}
-
-// fetchRegistry asks for the registry as it is now.
+// fetchRegistry asks for the registry of this miner's run as it is now. Before
+// the miner has joined it has none.
 func (m *miner) fetchRegistry(ctx context.Context) (control.Registry, error) {
 	var w word
 	if err := m.client.Get(ctx, m.cfg.Validator.Peer, "/v1/registry", 0, &w); err != nil {
 		return control.Registry{}, err
 	}
-	return m.openRegistry(w.Signed)
+	r, err := control.Open[control.Registry](w.Signed, m.cfg.Validator.Peer)
+	if err == nil && !m.ours(r.Fingerprint, r.RunID) {
+		err = fault.Errorf(fault.Damaged, "a registry of run %s", r.RunID.Short())
+	}
+	return r, err
 }
 
 // leave says goodbye. Whoever does not hear it will notice.
@@ -104,6 +106,9 @@ func (m *miner) watch(ctx context.Context) {
 		if err == nil && !p.Seated { // the validator was restarted, or had given us up
 			if _, err = m.join(ctx); err == nil {
 				m.meet()
+			} else if fault.KindOf(err) == fault.Fingerprint {
+				m.fail(err)
+				return
 			}
 		}
 		if err == nil && len(p.Record) > 0 {
@@ -135,8 +140,8 @@ func (m *miner) watch(ctx context.Context) {
 // certify checks a record and passes it on.
 func (m *miner) certify(e signed.Envelope) error {
 	r, err := control.Open[control.Record](e, m.cfg.Validator.Peer)
-	if err == nil && r.Fingerprint != m.fingerprint {
-		err = fault.Errorf(fault.Damaged, "a record of run %s", r.Fingerprint.Short())
+	if err == nil && !m.ours(r.Fingerprint, r.RunID) {
+		err = fault.Errorf(fault.Damaged, "a record of run %s", r.RunID.Short())
 	}
 	if err == nil {
 		m.certified.put(r)

@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -98,10 +97,7 @@ func RunMiner(ctx context.Context, cfg MinerConfig) error {
 			m.leave()
 		}
 	}
-	if errors.Is(err, errStopped) {
-		return nil
-	}
-	return err
+	return m.reason(err)
 }
 
 // enter joins and starts the member's machine. Nobody is answered before this
@@ -213,7 +209,6 @@ func (m *miner) epoch(ctx context.Context) (again bool, err error) {
 		case <-stop:
 			stop, leaving = nil, true
 			gone.Reset(politeness)
-		case err = <-m.failed:
 		case <-gone.C:
 			return false, nil
 		case <-m.ended:

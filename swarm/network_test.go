@@ -171,6 +171,14 @@ func (r *running) wait() error {
 // validator starts the validator and waits for its address.
 func (n *network) validator(change ...func(*ValidatorConfig)) *running {
 	n.t.Helper()
+	r := n.start(change...)
+	e := n.await("validator", func(e Event) bool { _, ok := e.(Listening); return ok }).(Listening)
+	n.at = Address{HostPort: e.Address, Peer: e.Peer}
+	return r
+}
+
+// start starts the validator.
+func (n *network) start(change ...func(*ValidatorConfig)) *running {
 	c := ValidatorConfig{Node: n.node("validator"), Admit: n.seats, Epochs: n.epochs, RoundDeadline: 20 * time.Second, ClaimDeadline: 30 * time.Second}
 	if n.at.HostPort != "" {
 		c.Listen = n.at.HostPort
@@ -188,8 +196,6 @@ func (n *network) validator(change ...func(*ValidatorConfig)) *running {
 		r.summary, r.err = RunValidator(ctx, c)
 	}()
 	n.t.Cleanup(func() { cancel(); <-r.done })
-	e := n.await("validator", func(e Event) bool { _, ok := e.(Listening); return ok }).(Listening)
-	n.at = Address{HostPort: e.Address, Peer: e.Peer}
 	return r
 }
 

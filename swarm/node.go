@@ -58,6 +58,7 @@ type node struct {
 	id          Identity
 	trusted     commit.Validators
 	fingerprint merkle.Digest
+	instance    atomic.Pointer[spec.RunID] // see runID
 	config      model.Config
 	tokenizer   tokenizer.Tokenizer
 	computer    *validate.Computer
@@ -79,7 +80,7 @@ type node struct {
 	address  string
 	driver   *transport.Driver
 	mail     *mailbox[reduce.Action] // from the driver
-	failed   chan error              // why the driver cannot go on; one at most
+	failure  atomic.Pointer[error]   // why the node cannot go on; see fail
 
 	speech  sync.Mutex // serialises Emit
 	cleanup []func()   // undoes what was opened, in that order
@@ -90,7 +91,7 @@ type node struct {
 func openNode(ctx context.Context, cfg Node, trusted commit.Validators) (*node, error) {
 	n := &node{
 		Node: cfg, folder: Folder(cfg.Dir), id: identityOf(cfg.Key), trusted: trusted, fingerprint: cfg.Run.Fingerprint(),
-		mail: newMailbox[reduce.Action](), failed: make(chan error, 1), book: &book{},
+		mail: newMailbox[reduce.Action](), book: &book{},
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
 	if err := n.open(); err != nil {
@@ -106,6 +107,13 @@ func (n *node) open() error {
 		return err
 	}
 	n.cleanup = append(n.cleanup, release)
+	id, err := n.folder.loadRunID()
+	if err != nil {
+		return err
+	}
+	if !id.IsZero() {
+		n.instance.Store(&id)
+	}
 	if err := n.assemble(); err != nil {
 		return err
 	}
@@ -169,7 +177,7 @@ func (n *node) restore(ctx context.Context) error {
 	n.cleanup = append(n.cleanup, n.archive.close, n.workers.Wait)
 	n.state = model.NewState(model.NewParameters(n.config))
 	sign := func(s control.State) signed.Envelope { return control.Seal(s, n.id.Key) }
-	d, skipped, err := n.archive.load(ctx, n.fingerprint, n.state, sign)
+	d, skipped, err := n.archive.load(ctx, n.fingerprint, n.runID(), n.state, sign)
 	if err != nil {
 		return err
 	}
@@ -185,7 +193,7 @@ func (n *node) restore(ctx context.Context) error {
 			return fault.Errorf(fault.Config, "the initial weights are of another architecture than the run's model")
 		}
 		n.state = model.NewState(p)
-		d = digestsOf(n.fingerprint, n.state)
+		d = digestsOf(n.fingerprint, n.runID(), n.state)
 		if want := n.Run.Init.Parameters; !want.IsZero() && d.Parameters != want {
 			return fault.Errorf(fault.Config, "the initial weights have root %s; the run starts from %s", d.Parameters.Short(), want.Short())
 		}
@@ -227,7 +235,7 @@ func (n *node) listen() (err error) {
 // serve begins to answer the control plane: what every node shares, and routes.
 func (n *node) serve(role control.Role, throttle *control.Budget, routes []control.Route) {
 	share := &sharing{n.archive, &n.averages, n.shape.Chunks(), &n.news, func() control.Status {
-		s := control.Status{Role: role, Peer: n.id.Peer, Fingerprint: n.fingerprint, Seats: n.book.get().Seats}
+		s := control.Status{Role: role, Peer: n.id.Peer, Fingerprint: n.fingerprint, RunID: n.runID(), Seats: n.book.get().Seats}
 		if newest, ok := n.archive.newest(); ok {
 			s.Epoch, s.Root = newest.Epoch, newest.root
 		}
@@ -246,7 +254,7 @@ func (n *node) serve(role control.Role, throttle *control.Budget, routes []contr
 // machineConfig is what all machines of this node need.
 func (n *node) machineConfig() reduce.Config {
 	return reduce.Config{
-		Fingerprint: n.fingerprint, Key: n.id.Key, Validators: n.trusted, Shape: n.shape,
+		Fingerprint: n.fingerprint, RunID: n.runID(), Key: n.id.Key, Validators: n.trusted, Shape: n.shape,
 		Epoch: n.state.Epoch, Root: n.digests.root,
 	}
 }
@@ -275,6 +283,25 @@ func (n *node) emit(e Event) {
 }
 
 func (n *node) warn(format string, args ...any) { n.emit(Warning{fmt.Sprintf(format, args...)}) }
+
+// fail ends the node's work, wherever it waits: its context ends, and reason
+// tells why.
+func (n *node) fail(err error) {
+	n.failure.CompareAndSwap(nil, &err)
+	n.cancel()
+}
+
+// reason returns the error that a node's work ends with: nil for one that was
+// asked to stop, and why it failed in place of the end of its context.
+func (n *node) reason(err error) error {
+	if why := n.failure.Load(); why != nil && err != nil {
+		return *why
+	}
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	return err
+}
 
 // errStopped ends a node's work without an error to the caller.
 var errStopped = errors.New("stopped")

@@ -32,7 +32,7 @@ func (v *validator) begin() error {
 		if v.state.Epoch > 0 {
 			return fault.Errorf(fault.Damaged, "%s has a state of epoch %d, but no records: restore the folder", v.Dir, v.state.Epoch)
 		}
-		r := control.Record{Fingerprint: v.fingerprint, State: v.digests.State}
+		r := control.Record{Fingerprint: v.fingerprint, RunID: v.runID(), State: v.digests.State}
 		e := control.Seal(r, v.id.Key)
 		if err := v.records.write(r, e); err != nil {
 			return err

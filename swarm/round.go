@@ -30,8 +30,6 @@ func (v *validator) average(ctx context.Context) (result, error) {
 	for {
 		select {
 		case <-v.mail.ready:
-		case err := <-v.failed:
-			return r, err
 		case <-ctx.Done():
 			return r, ctx.Err()
 		}

@@ -23,6 +23,7 @@ const ValidatorUID = spec.MaxSlots
 type seating struct {
 	run         *spec.Run
 	fingerprint merkle.Digest
+	id          spec.RunID
 	key         ed25519.PrivateKey
 	book        *book
 	bell        bell // rung when somebody comes or goes
@@ -37,8 +38,8 @@ type seating struct {
 // writes the registry into the book. life counts the validator's starts: the
 // registries of a later one are newer than all of an earlier one, which others
 // may still hold.
-func newSeating(run *spec.Run, id Identity, admit []control.Seat, address string, life uint64, b *book) (*seating, error) {
-	s := &seating{run: run, fingerprint: run.Fingerprint(), key: id.Key, book: b, version: life << 32}
+func newSeating(run *spec.Run, runID spec.RunID, id Identity, admit []control.Seat, address string, life uint64, b *book) (*seating, error) {
+	s := &seating{run: run, fingerprint: run.Fingerprint(), id: runID, key: id.Key, book: b, version: life << 32}
 	own := control.Seat{UID: ValidatorUID, Peer: id.Peer, Role: control.Validator}
 	for _, a := range admit {
 		a.Address, a.Hotkey = "", ""
@@ -66,7 +67,7 @@ func newSeating(run *spec.Run, id Identity, admit []control.Seat, address string
 // publish signs the seats as the next version. s.mu is held.
 func (s *seating) publish() {
 	s.version++
-	r := control.Registry{Fingerprint: s.fingerprint, Version: s.version, Seats: slices.Clone(s.seats)}
+	r := control.Registry{Fingerprint: s.fingerprint, RunID: s.id, Version: s.version, Seats: slices.Clone(s.seats)}
 	s.envelope = control.Seal(r, s.key)
 	s.book.set(r)
 	s.bell.ring()
@@ -97,6 +98,9 @@ func (s *seating) join(p signed.PeerID, host string, j control.Join) (control.Se
 		}
 		r.Differences = r.Differences[:min(len(r.Differences), control.MaxDifferences)]
 		return control.Seat{}, nil, r
+	}
+	if !j.RunID.IsZero() && j.RunID != s.id {
+		return control.Seat{}, nil, control.Refuse(control.OtherRun, "this is run %s of the spec, not run %s", s.id.Short(), j.RunID.Short())
 	}
 	if s.seats[i].Address != j.Address || s.seats[i].Hotkey != j.Hotkey {
 		s.seats[i].Address, s.seats[i].Hotkey = j.Address, j.Hotkey

@@ -8,6 +8,7 @@ import (
 
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/swarm/control"
 )
 
@@ -19,7 +20,7 @@ func testSeating(t *testing.T) (*seating, []signed.PeerID, Identity) {
 		t.Fatal(err)
 	}
 	peers := []signed.PeerID{{1}, {2}}
-	s, err := newSeating(run, id, []control.Seat{
+	s, err := newSeating(run, spec.RunID{1}, id, []control.Seat{
 		{UID: 5, Peer: peers[1], Role: control.Miner, Address: "forged:1"}, {UID: 2, Peer: peers[0], Role: control.Miner},
 	}, "127.0.0.1:9", 3, &book{})
 	if err != nil {
@@ -74,6 +75,8 @@ func TestJoinIsRefused(t *testing.T) {
 	good := control.Join{Run: *s.run, Role: control.Miner, Address: "127.0.0.1:5"}
 	other := good
 	other.Run.Assignment.SeqLen, other.Run.Data.Rows = 16, 7
+	past := good
+	past.RunID = spec.RunID{2}
 	tests := []struct {
 		name string
 		peer signed.PeerID
@@ -83,7 +86,8 @@ func TestJoinIsRefused(t *testing.T) {
 	}{
 		{"unknown key", signed.PeerID{9}, good, control.Unregistered, []string{signed.PeerID{9}.String()}},
 		{"other role", peers[0], control.Join{Run: *s.run, Role: control.Validator, Address: "127.0.0.1:5"}, control.Unregistered, []string{"registered as miner"}},
-		{"other run", peers[0], other, control.OtherRun, []string{"data.rows is 7 here", "assignment.seq_len is 16 here, 32 there"}},
+		{"another run of the spec", peers[0], past, control.OtherRun, []string{"this is run 01000000", "not run 02000000"}},
+		{"other spec", peers[0], other, control.OtherRun, []string{"data.rows is 7 here", "assignment.seq_len is 16 here, 32 there"}},
 		{"no address", peers[0], control.Join{Run: *s.run, Role: control.Miner}, control.Malformed, nil},
 	}
 	for _, tt := range tests {
@@ -112,7 +116,7 @@ func TestAdmissionListIsChecked(t *testing.T) {
 		"no such seat":  {{UID: 8, Peer: signed.PeerID{1}, Role: control.Miner}},
 		"no role":       {{UID: 1, Peer: signed.PeerID{1}}},
 	} {
-		if _, err := newSeating(run, id, admit, "127.0.0.1:1", 1, &book{}); fault.KindOf(err) != fault.Config {
+		if _, err := newSeating(run, spec.RunID{1}, id, admit, "127.0.0.1:1", 1, &book{}); fault.KindOf(err) != fault.Config {
 			t.Errorf("%s: %v (%v)", name, err, fault.KindOf(err))
 		}
 	}

@@ -37,7 +37,7 @@ func (v *validator) apply(ctx context.Context, r *result, began time.Time) error
 		return err
 	}
 	r.record = control.Record{
-		Fingerprint: v.fingerprint, Epoch: v.state.Epoch, Previous: beforeSeal.Digest(), Base: base,
+		Fingerprint: v.fingerprint, RunID: v.runID(), Epoch: v.state.Epoch, Previous: beforeSeal.Digest(), Base: base,
 		Certificate: r.certified.Certificate(), State: v.digests.State,
 		LossBits: math.Float64bits(loss), Tokens: before.Tokens + r.decision.Tokens,
 	}
@@ -146,7 +146,7 @@ func (v *validator) stateOf(ctx context.Context, s control.Seat) *report {
 		err := v.client.Get(ctx, s.Peer, fmt.Sprintf("/v1/state/%d/header", v.state.Epoch), poll, &w)
 		if err == nil {
 			state, err := control.Open[control.State](w.Signed, s.Peer)
-			if err != nil || state.Epoch != v.state.Epoch || state.Fingerprint != v.fingerprint {
+			if err != nil || state.Epoch != v.state.Epoch || !v.ours(state.Fingerprint, state.RunID) {
 				v.warn("uid %d reports no state of epoch %d of this run: %v", s.UID, v.state.Epoch, err)
 				return nil
 			}

@@ -17,6 +17,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/model"
 	"lockstep/swarm/control"
 )
@@ -47,8 +48,8 @@ type digests struct {
 }
 
 // digestsOf hashes a state.
-func digestsOf(fingerprint merkle.Digest, s *model.State) *digests {
-	d := &digests{State: control.State{Fingerprint: fingerprint, Epoch: s.Epoch, Step: s.Step}}
+func digestsOf(fingerprint merkle.Digest, id spec.RunID, s *model.State) *digests {
+	d := &digests{State: control.State{Fingerprint: fingerprint, RunID: id, Epoch: s.Epoch, Step: s.Step}}
 	roots := [3]*merkle.Digest{&d.Parameters, &d.M, &d.V}
 	for i, x := range vectorsOf(s) {
 		d.leaves[i] = s.Layout.Grid(vectors[i].kind).Digests(x)
@@ -243,7 +244,7 @@ func (a *archive) close() {
 
 // load reads the newest intact saved state into s and shows it. It returns nil
 // digests where nothing was saved yet, and what was skipped as damaged.
-func (a *archive) load(ctx context.Context, fingerprint merkle.Digest, s *model.State, sign func(control.State) signed.Envelope) (*digests, []error, error) {
+func (a *archive) load(ctx context.Context, fingerprint merkle.Digest, id spec.RunID, s *model.State, sign func(control.State) signed.Envelope) (*digests, []error, error) {
 	h := hub.State{Parameters: s.Theta, M: s.M, V: s.V}
 	loaded, err := hub.LoadState(ctx, a.dir, &h)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -253,7 +254,7 @@ func (a *archive) load(ctx context.Context, fingerprint merkle.Digest, s *model.
 		return nil, loaded.Skipped, err
 	}
 	s.Epoch, s.Step = h.Epoch, h.Step
-	d := digestsOf(fingerprint, s)
+	d := digestsOf(fingerprint, id, s)
 	if h.Extra[extraFingerprint] != fingerprint.String() {
 		return nil, loaded.Skipped, fault.Errorf(fault.Fingerprint, "%s belongs to run %.8s; this is run %s: use another folder", loaded.Path, h.Extra[extraFingerprint], fingerprint.Short())
 	}

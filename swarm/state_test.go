@@ -13,6 +13,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/model"
 	"lockstep/swarm/control"
 )
@@ -37,7 +38,7 @@ func TestArchive(t *testing.T) {
 	defer a.close()
 	put := func(epoch, tagged uint64) *digests {
 		s := testState(t, epoch)
-		d := digestsOf(fingerprint, s)
+		d := digestsOf(fingerprint, spec.RunID{1}, s)
 		if lost, err := a.put(t.Context(), s, d, nil, tagged); err != nil || len(lost) > 0 {
 			t.Fatal(lost, err)
 		}
@@ -77,11 +78,11 @@ func TestArchive(t *testing.T) {
 	b := &archive{dir: a.dir, save: hub.SaveState}
 	defer b.close()
 	s := testState(t, 0)
-	d, skipped, err := b.load(t.Context(), fingerprint, s, unsigned)
+	d, skipped, err := b.load(t.Context(), fingerprint, spec.RunID{1}, s, unsigned)
 	if err != nil || len(skipped) > 0 || d.root != want.root || s.Epoch != 6 || s.M[8] != 0.5 {
 		t.Errorf("loaded epoch %d, %v, %v", s.Epoch, skipped, err)
 	}
-	if _, _, err := (&archive{dir: a.dir}).load(t.Context(), merkle.Digest{2}, s, unsigned); fault.KindOf(err) != fault.Fingerprint {
+	if _, _, err := (&archive{dir: a.dir}).load(t.Context(), merkle.Digest{2}, spec.RunID{1}, s, unsigned); fault.KindOf(err) != fault.Fingerprint {
 		t.Errorf("a state of another run: %v", err)
 	}
 }
@@ -92,7 +93,7 @@ func TestArchiveGoesBackOverDamage(t *testing.T) {
 	defer a.close()
 	for _, epoch := range []uint64{1, 2} {
 		s := testState(t, epoch)
-		if _, err := a.put(t.Context(), s, digestsOf(fingerprint, s), nil, 0); err != nil {
+		if _, err := a.put(t.Context(), s, digestsOf(fingerprint, spec.RunID{1}, s), nil, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,12 +107,12 @@ func TestArchiveGoesBackOverDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := testState(t, 0)
-	d, skipped, err := a.load(t.Context(), fingerprint, s, unsigned)
+	d, skipped, err := a.load(t.Context(), fingerprint, spec.RunID{1}, s, unsigned)
 	if err != nil || s.Epoch != 1 || len(skipped) != 1 || d == nil {
 		t.Errorf("epoch %d, skipped %v, %v", s.Epoch, skipped, err)
 	}
 	empty := &archive{dir: t.TempDir()}
-	if d, _, err := empty.load(t.Context(), fingerprint, s, unsigned); d != nil || err != nil {
+	if d, _, err := empty.load(t.Context(), fingerprint, spec.RunID{1}, s, unsigned); d != nil || err != nil {
 		t.Errorf("nothing saved: %v, %v", d, err)
 	}
 }
@@ -121,7 +122,7 @@ func TestArchiveOnAFullDisk(t *testing.T) {
 		return "", &os.PathError{Op: "write", Path: "state", Err: syscall.ENOSPC}
 	}}
 	s := testState(t, 1)
-	if _, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, s), nil, 0); fault.KindOf(err) != fault.Environment {
+	if _, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, spec.RunID{1}, s), nil, 0); fault.KindOf(err) != fault.Environment {
 		t.Errorf("%v (%v)", err, fault.KindOf(err))
 	}
 }
@@ -144,7 +145,7 @@ func TestBacklogHasAnEnd(t *testing.T) {
 			room = 3
 		}
 		s := testState(t, epoch)
-		more, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, s), nil, 1)
+		more, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, spec.RunID{1}, s), nil, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +157,7 @@ func TestBacklogHasAnEnd(t *testing.T) {
 	}
 	room = 2
 	s := testState(t, 9)
-	if _, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, s), nil, 1); fault.KindOf(err) != fault.Environment {
+	if _, err := a.put(t.Context(), s, digestsOf(merkle.Digest{1}, spec.RunID{1}, s), nil, 1); fault.KindOf(err) != fault.Environment {
 		t.Errorf("no room for a third state: %v", err)
 	}
 	if stored, _ := a.stored(); !slices.Equal(stored, []uint64{7, 8}) {
@@ -166,12 +167,12 @@ func TestBacklogHasAnEnd(t *testing.T) {
 
 func TestDigestsNameTheState(t *testing.T) {
 	s := testState(t, 3)
-	d := digestsOf(merkle.Digest{1}, s)
+	d := digestsOf(merkle.Digest{1}, spec.RunID{1}, s)
 	if d.root != s.Root() || d.Epoch != 3 || d.Step != 3 {
 		t.Errorf("%+v, root %s", d.State, d.root)
 	}
 	s.V[5]++
-	if digestsOf(merkle.Digest{1}, s).root == d.root {
+	if digestsOf(merkle.Digest{1}, spec.RunID{1}, s).root == d.root {
 		t.Error("another state has the same root")
 	}
 }

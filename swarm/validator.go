@@ -100,16 +100,22 @@ func RunValidator(ctx context.Context, cfg ValidatorConfig) (Summary, error) {
 	}
 	defer v.chronicle.shut()
 	n.goroutine(v.publisher.run)
-	err = v.run(n.ctx)
+	err = v.reason(v.run(n.ctx))
 	s := v.chronicle.summary(v.fingerprint, v.seats.miners(), v.publisher.newest())
 	v.emit(Finished{s})
 	return s, err
 }
 
+// leaderName names the leader's machine and journal.
+const leaderName = "leader"
+
 // start reads what is on disk and begins to answer.
 func (v *validator) start() (err error) {
 	if !specific(v.address) {
 		return fault.Errorf(fault.Config, "the validator listens on all interfaces (%s): say where its miners reach it (announce: host:port)", v.address)
+	}
+	if err := v.beginRun(); err != nil {
+		return err
 	}
 	life, err := v.folder.Starts().load()
 	if err == nil {
@@ -119,7 +125,7 @@ func (v *validator) start() (err error) {
 	if err != nil {
 		return fmt.Errorf("count of starts: %w", err)
 	}
-	if v.seats, err = newSeating(v.Run, v.id, v.cfg.Admit, v.address, life, v.book); err != nil {
+	if v.seats, err = newSeating(v.Run, v.runID(), v.id, v.cfg.Admit, v.address, life, v.book); err != nil {
 		return err
 	}
 	if v.records, err = openRecords(v.folder.Records(), v.id.Peer); err != nil {
@@ -144,10 +150,13 @@ func (v *validator) start() (err error) {
 			return nil, err
 		}
 		v.certified = newestCommit(l.Records())
+		if last, _, _ := v.records.newest(); v.certified < last.Epoch {
+			return nil, fault.Errorf(fault.Damaged, "%s has records up to epoch %d, but its leader journal knows of epoch %d only: restore %s as it was with the records", v.Dir, last.Epoch, v.certified, v.folder.Journal(leaderName))
+		}
 		return l, nil
 	}
 	observer := func([]reduce.Record) (reduce.Machine, error) { return reduce.NewObserver(v.machineConfig()) }
-	if err := v.drive(machinePlan{"leader", true, leader}, machinePlan{"observer", false, observer}); err != nil {
+	if err := v.drive(machinePlan{leaderName, true, leader}, machinePlan{"observer", false, observer}); err != nil {
 		return err
 	}
 	v.serve(control.Validator, nil, []control.Route{

@@ -134,7 +134,7 @@ func TestAuditEvidenceIsVerified(t *testing.T) {
 	uid := got.Owner
 	q := w.query(a.claims[uid].Doc())
 	j := &Judgement{Claim: a.claims[uid], Verdict: Verdict{
-		Fingerprint: w.run.Fingerprint(), Epoch: 1, UID: uid, Miner: q.Miner, Base: q.Base, Claim: a.claims[uid].Digest(), Outcome: Exact,
+		Fingerprint: w.run.Fingerprint(), RunID: testRunID, Epoch: 1, UID: uid, Miner: q.Miner, Base: q.Base, Claim: a.claims[uid].Digest(), Outcome: Exact,
 	}}
 	f, err := commit.Judge(got.Evidence)
 	if err != nil {

@@ -162,11 +162,11 @@ func (c *Computer) Gradient(ctx context.Context, p *model.Parameters, w *Work) e
 }
 
 // Claim returns the claim that the computed work supports, for its miner to
-// sign. base is the root of the state that it was computed on.
-func (c *Computer) Claim(w *Work, base merkle.Digest) commit.Claim {
+// sign in a run. base is the root of the state that it was computed on.
+func (c *Computer) Claim(w *Work, id spec.RunID, base merkle.Digest) commit.Claim {
 	f := w.Facts
 	return commit.Claim{
-		Fingerprint: c.run.Fingerprint(), Epoch: w.Epoch, UID: w.UID, Base: base,
+		Fingerprint: c.run.Fingerprint(), RunID: id, Epoch: w.Epoch, UID: w.UID, Base: base,
 		Segments: f.Segments, Sequences: f.Sequences, Tokens: f.Tokens,
 		Rows: f.Rows, TokenIDs: f.TokenIDs, LossBits: f.LossBits, Gradient: f.Gradient,
 		Elements: uint64(c.model.Layout.Elements),

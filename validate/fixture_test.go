@@ -86,13 +86,16 @@ func (w *world) compute(t testing.TB, uid uint32) (commit.Claim, []float32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w.computer.Claim(work, w.base.Root()), slices.Clone(work.Gradient)
+	return w.computer.Claim(work, testRunID, w.base.Root()), slices.Clone(work.Gradient)
 }
+
+// testRunID is the run of the claims, rosters and verdicts in tests.
+var testRunID = spec.RunID{9}
 
 // query asks seat uid, whose key has the same number.
 func (w *world) query(claim commit.Claim) Query {
 	return Query{
-		Epoch: w.base.Epoch + 1, UID: claim.UID, Miner: peer(byte(claim.UID)), Base: w.base.Header(),
+		RunID: testRunID, Epoch: w.base.Epoch + 1, UID: claim.UID, Miner: peer(byte(claim.UID)), Base: w.base.Header(),
 		Claim: commit.Seal(claim, key(byte(claim.UID))).Envelope(),
 	}
 }

@@ -15,6 +15,7 @@ import (
 // Query is one Train query: what a validator knows of a seat in an epoch, and
 // what it got.
 type Query struct {
+	RunID spec.RunID
 	Epoch uint64
 	UID   uint32
 	Miner signed.PeerID   // who sits on the seat
@@ -40,7 +41,7 @@ type Judgement struct {
 // An error says that this validator could not decide: it is no verdict.
 func (c *Computer) Judge(ctx context.Context, q Query, parameters *model.Parameters, leaves LeafSource) (*Judgement, error) {
 	j := &Judgement{Verdict: Verdict{
-		Fingerprint: c.run.Fingerprint(), Epoch: q.Epoch, UID: q.UID, Miner: q.Miner, Base: q.Base,
+		Fingerprint: c.run.Fingerprint(), RunID: q.RunID, Epoch: q.Epoch, UID: q.UID, Miner: q.Miner, Base: q.Base,
 	}}
 	v := &j.Verdict
 	if j.Claim, v.Outcome, v.Text = admit(c.run, c.Layout(), q); v.Outcome != 0 {
@@ -107,7 +108,9 @@ func admit(run *spec.Run, layout *model.Layout, q Query) (claim commit.Signed[co
 	case claim.Signer() != q.Miner:
 		return claim, Malformed, fmt.Sprintf("signed by %s; the seat is that of %s", claim.Signer().Short(), q.Miner.Short())
 	case doc.Fingerprint != run.Fingerprint():
-		return claim, Malformed, fmt.Sprintf("for run %s; this is run %s", doc.Fingerprint.Short(), run.Fingerprint().Short())
+		return claim, Malformed, fmt.Sprintf("for run spec %s; this is %s", doc.Fingerprint.Short(), run.Fingerprint().Short())
+	case doc.RunID != q.RunID:
+		return claim, Malformed, fmt.Sprintf("for run %s of this spec; this is run %s", doc.RunID.Short(), q.RunID.Short())
 	case doc.Epoch != q.Epoch || doc.UID != q.UID:
 		return claim, Malformed, fmt.Sprintf("for epoch %d, uid %d", doc.Epoch, doc.UID)
 	case doc.Elements != uint64(layout.Elements):

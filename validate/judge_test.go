@@ -207,7 +207,8 @@ func TestUnusableClaims(t *testing.T) {
 		"garbage":           {Query{Claim: []byte("garbage")}, Malformed},
 		"forged signature":  {Query{Claim: forged}, Malformed},
 		"another's claim":   {Query{Claim: commit.Seal(honest, key(1)).Envelope()}, Malformed},
-		"another run":       {Query{Claim: sealed(func(c *commit.Claim) { c.Fingerprint[0]++ })}, Malformed},
+		"another spec":      {Query{Claim: sealed(func(c *commit.Claim) { c.Fingerprint[0]++ })}, Malformed},
+		"another run":       {Query{Claim: sealed(func(c *commit.Claim) { c.RunID[0]++ })}, Malformed},
 		"another epoch":     {Query{Claim: sealed(func(c *commit.Claim) { c.Epoch++ })}, Malformed},
 		"another seat":      {Query{Claim: sealed(func(c *commit.Claim) { c.UID = 1 })}, Malformed},
 		"another size":      {Query{Claim: sealed(func(c *commit.Claim) { c.Elements++ })}, Malformed},
@@ -217,7 +218,7 @@ func TestUnusableClaims(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			q := tt.q
-			q.Epoch, q.UID, q.Miner, q.Base = 1, 2, peer(2), w.base.Header()
+			q.RunID, q.Epoch, q.UID, q.Miner, q.Base = testRunID, 1, 2, peer(2), w.base.Header()
 			j := w.judge(t, q, nil)
 			if v := j.Verdict; v.Outcome != tt.want || v.Outcome.False() || v.Text == "" {
 				t.Errorf("%s: %s", v.Outcome, v.Text)

@@ -19,7 +19,7 @@ func (w *world) group(t testing.TB, shape commit.Shape) *group {
 	t.Helper()
 	g := new(group)
 	r := commit.Roster{
-		Fingerprint: w.run.Fingerprint(), Epoch: w.base.Epoch + 1, Attempt: 1, Base: w.base.Root(),
+		Fingerprint: w.run.Fingerprint(), RunID: testRunID, Epoch: w.base.Epoch + 1, Attempt: 1, Base: w.base.Root(),
 		Codec: shape.Codec, Elements: uint64(shape.Elements), LeafElements: uint32(shape.LeafElements),
 		ChunkLeaves: uint32(shape.ChunkLeaves), Deadline: 1000, MinGroup: 1, Seed: 5,
 	}
@@ -131,7 +131,7 @@ func (g *group) votes(result merkle.Digest) []commit.Signed[commit.Vote] {
 func (g *group) decide(t testing.TB, d commit.Decision) commit.Certified {
 	t.Helper()
 	r := g.roster.Doc()
-	d.Fingerprint, d.Epoch, d.Attempt, d.Roster, d.Tokens = r.Fingerprint, r.Epoch, r.Attempt, g.roster.Digest(), r.Tokens()
+	d.Fingerprint, d.RunID, d.Epoch, d.Attempt, d.Roster, d.Tokens = r.Fingerprint, r.RunID, r.Epoch, r.Attempt, g.roster.Digest(), r.Tokens()
 	s := commit.Seal(d, key(validatorKey))
 	c, err := commit.Solo(peer(validatorKey)).Decision(commit.Certificate{Signatures: []signed.Envelope{s.Envelope()}})
 	if err != nil {

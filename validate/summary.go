@@ -7,6 +7,7 @@ import (
 
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/model"
 	"lockstep/reduce/commit"
 )
@@ -28,6 +29,7 @@ type Summary struct {
 	Base        model.Header  `json:"base"`
 	StateRoot   merkle.Digest `json:"state_root"` // of base
 	Fingerprint merkle.Digest `json:"fingerprint"`
+	RunID       spec.RunID    `json:"run_id"`
 	Parts       []Part        `json:"parts"`
 }
 
@@ -70,7 +72,7 @@ func (e *Evidence) Summary() Summary {
 	s := Summary{
 		Epoch: v.Epoch, UID: v.UID, Miner: v.Miner, Validator: e.Validator,
 		Outcome: v.Outcome, Stage: v.Stage, Kind: v.Kind(), Text: v.Text,
-		Computed: v.Found, Base: v.Base, StateRoot: v.Base.Root(), Fingerprint: v.Fingerprint, Parts: v.Parts,
+		Computed: v.Found, Base: v.Base, StateRoot: v.Base.Root(), Fingerprint: v.Fingerprint, RunID: v.RunID, Parts: v.Parts,
 	}
 	if !v.Differs.IsZero() {
 		view := v.Differs.View()

@@ -9,6 +9,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/model"
 	"lockstep/reduce/commit"
 )
@@ -47,18 +48,19 @@ type Part struct {
 // changed is told from one that never was.
 type Verdict struct {
 	Fingerprint merkle.Digest `cbor:"1,keyasint" json:"fingerprint"` // of the run spec
-	Epoch       uint64        `cbor:"2,keyasint" json:"epoch"`
-	UID         uint32        `cbor:"3,keyasint" json:"uid"`
-	Miner       signed.PeerID `cbor:"4,keyasint" json:"miner"`
-	Claim       merkle.Digest `cbor:"5,keyasint" json:"claim"` // of the signed claim; zero without a readable one
-	Base        model.Header  `cbor:"6,keyasint" json:"base"`  // the state that the epoch starts from, as its root sees it
-	Outcome     Outcome       `cbor:"7,keyasint" json:"outcome"`
-	Stage       Stage         `cbor:"8,keyasint" json:"stage"`    // Mismatch: the first that differs
-	Round       commit.Kind   `cbor:"9,keyasint" json:"round"`    // Convicted: of what
-	Found       Facts         `cbor:"10,keyasint" json:"found"`   // by recomputation
-	Differs     Difference    `cbor:"11,keyasint" json:"differs"` // zero unless a leaf was opened
-	Text        string        `cbor:"12,keyasint" json:"text"`    // one line for people
-	Parts       []Part        `cbor:"13,keyasint" json:"parts"`   // ascending by name
+	RunID       spec.RunID    `cbor:"2,keyasint" json:"run_id"`
+	Epoch       uint64        `cbor:"3,keyasint" json:"epoch"`
+	UID         uint32        `cbor:"4,keyasint" json:"uid"`
+	Miner       signed.PeerID `cbor:"5,keyasint" json:"miner"`
+	Claim       merkle.Digest `cbor:"6,keyasint" json:"claim"` // of the signed claim; zero without a readable one
+	Base        model.Header  `cbor:"7,keyasint" json:"base"`  // the state that the epoch starts from, as its root sees it
+	Outcome     Outcome       `cbor:"8,keyasint" json:"outcome"`
+	Stage       Stage         `cbor:"9,keyasint" json:"stage"`    // Mismatch: the first that differs
+	Round       commit.Kind   `cbor:"10,keyasint" json:"round"`   // Convicted: of what
+	Found       Facts         `cbor:"11,keyasint" json:"found"`   // by recomputation
+	Differs     Difference    `cbor:"12,keyasint" json:"differs"` // zero unless a leaf was opened
+	Text        string        `cbor:"13,keyasint" json:"text"`    // one line for people
+	Parts       []Part        `cbor:"14,keyasint" json:"parts"`   // ascending by name
 }
 
 // Kind names the cheat that was found, "" for none: "random" (a gradient that

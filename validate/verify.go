@@ -177,7 +177,7 @@ func (c *checking) sameCase() bool {
 	}
 	roster := r.Doc()
 	i := roster.Index(v.Miner)
-	return roster.Fingerprint == v.Fingerprint && roster.Epoch == v.Epoch &&
+	return roster.Fingerprint == v.Fingerprint && roster.RunID == v.RunID && roster.Epoch == v.Epoch &&
 		i >= 0 && roster.Members[i].UID == v.UID && (c.e.Claim == nil || roster.Members[i].Claim == v.Claim)
 }
 
@@ -188,7 +188,7 @@ func (c *checking) claim(ctx context.Context) error {
 	if err != nil {
 		return fault.Wrap(fault.Undecided, err)
 	}
-	q := Query{Epoch: v.Epoch, UID: v.UID, Miner: v.Miner, Base: v.Base, Claim: c.e.Claim}
+	q := Query{RunID: v.RunID, Epoch: v.Epoch, UID: v.UID, Miner: v.Miner, Base: v.Base, Claim: c.e.Claim}
 	layout := model.NewLayout(config)
 	claim, outcome, text := admit(c.e.Run, layout, q)
 	switch outcome {

@@ -193,7 +193,7 @@ func TestUndecided(t *testing.T) {
 	honest := w.honest(t)
 	tests := map[string]func() (*Evidence, *Verifier){
 		"absent": func() (*Evidence, *Verifier) {
-			return w.seal(t, w.judge(t, Query{Epoch: 1, UID: 3, Miner: peer(3), Base: w.base.Header()}, nil), nil), w.verifier()
+			return w.seal(t, w.judge(t, Query{RunID: testRunID, Epoch: 1, UID: 3, Miner: peer(3), Base: w.base.Header()}, nil), nil), w.verifier()
 		},
 		"another state": func() (*Evidence, *Verifier) {
 			c := claim

@@ -12,6 +12,7 @@ import (
 	"lockstep/hub"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/model"
 	"lockstep/observe"
 	"lockstep/optim"
@@ -88,7 +89,7 @@ func hashChain(ctx context.Context, c config.Config, b *bench, epochs uint64, sh
 		if err != nil {
 			return err
 		}
-		claim, err := signed.Marshal(computer.Claim(work, base))
+		claim, err := signed.Marshal(computer.Claim(work, spec.RunID{}, base))
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
+	"lockstep/internal/spec"
 )
 
 // MaxSegments caps the segments of one claim.
@@ -22,8 +23,9 @@ type Claim struct {
 	LossBits    uint64        `cbor:"8,keyasint" json:"loss_bits"` // IEEE 754 bits of the float64 sum of token losses
 	Rows        merkle.Digest `cbor:"9,keyasint" json:"rows"`      // digest of the rows' text
 	TokenIDs    merkle.Digest `cbor:"10,keyasint" json:"token_ids"`
-	Gradient    merkle.Digest `cbor:"11,keyasint" json:"gradient"` // root over the token-sum gradient
-	Elements    uint64        `cbor:"12,keyasint" json:"elements"` // of the gradient
+	Gradient    merkle.Digest `cbor:"11,keyasint" json:"gradient"`        // root over the token-sum gradient
+	Elements    uint64        `cbor:"12,keyasint" json:"elements"`        // of the gradient
+	RunID       spec.RunID    `cbor:"13,keyasint,omitzero" json:"run_id"` // absent before it is signed in a run, as in `lockstep hash`
 }
 
 // Loss returns the sum of the token losses.

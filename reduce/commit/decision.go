@@ -7,6 +7,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 )
 
 // Verdict is the outcome of an attempt.
@@ -38,14 +39,15 @@ type Exclusion struct {
 // Decision ends an attempt. There is exactly one for each roster.
 type Decision struct {
 	Fingerprint merkle.Digest `cbor:"1,keyasint" json:"fingerprint"`
-	Epoch       uint64        `cbor:"2,keyasint" json:"epoch"`
-	Attempt     uint32        `cbor:"3,keyasint" json:"attempt"`
-	Roster      merkle.Digest `cbor:"4,keyasint" json:"roster"`
-	Verdict     Verdict       `cbor:"5,keyasint" json:"verdict"`
-	Result      merkle.Digest `cbor:"6,keyasint" json:"result"`   // root of the average; zero unless COMMIT
-	Members     []uint32      `cbor:"7,keyasint" json:"members"`  // uids of the roster, ascending
-	Tokens      uint64        `cbor:"8,keyasint" json:"tokens"`   // the divisor
-	Excluded    []Exclusion   `cbor:"9,keyasint" json:"excluded"` // from the next attempt, ascending by uid
+	RunID       spec.RunID    `cbor:"2,keyasint" json:"run_id"`
+	Epoch       uint64        `cbor:"3,keyasint" json:"epoch"`
+	Attempt     uint32        `cbor:"4,keyasint" json:"attempt"`
+	Roster      merkle.Digest `cbor:"5,keyasint" json:"roster"`
+	Verdict     Verdict       `cbor:"6,keyasint" json:"verdict"`
+	Result      merkle.Digest `cbor:"7,keyasint" json:"result"`    // root of the average; zero unless COMMIT
+	Members     []uint32      `cbor:"8,keyasint" json:"members"`   // uids of the roster, ascending
+	Tokens      uint64        `cbor:"9,keyasint" json:"tokens"`    // the divisor
+	Excluded    []Exclusion   `cbor:"10,keyasint" json:"excluded"` // from the next attempt, ascending by uid
 }
 
 func (Decision) domain() string { return "lockstep/decision/1" }

@@ -4,23 +4,38 @@ import (
 	"fmt"
 
 	"lockstep/internal/merkle"
+	"lockstep/internal/spec"
 )
 
 // place is what a signer may fill only once.
 type place struct {
 	domain string
-	scope  merkle.Digest // roster, or the run's fingerprint
+	run    spec.RunID    // of documents that name no roster
+	roster merkle.Digest // of the others
 	a, b   uint64
 }
 
-func (d Roster) place() place     { return place{d.domain(), d.Fingerprint, d.Epoch, uint64(d.Attempt)} }
-func (d Decision) place() place   { return place{d.domain(), d.Fingerprint, d.Epoch, uint64(d.Attempt)} }
-func (d Commitment) place() place { return place{d.domain(), d.Roster, 0, 0} }
-func (d Set) place() place        { return place{d.domain(), d.Roster, 0, 0} }
-func (d Opening) place() place    { return place{d.domain(), d.Roster, 0, 0} }
-func (d Receipt) place() place    { return place{d.domain(), d.Roster, 0, 0} }
-func (d Vote) place() place       { return place{d.domain(), d.Roster, 0, 0} }
-func (d Header) place() place     { return place{d.domain(), d.Roster, uint64(d.Stream), uint64(d.Chunk)} }
+func (d Roster) place() place     { return ofRun(d.domain(), d.RunID, d.Epoch, d.Attempt) }
+func (d Decision) place() place   { return ofRun(d.domain(), d.RunID, d.Epoch, d.Attempt) }
+func (d Commitment) place() place { return ofRoster(d.domain(), d.Roster) }
+func (d Set) place() place        { return ofRoster(d.domain(), d.Roster) }
+func (d Opening) place() place    { return ofRoster(d.domain(), d.Roster) }
+func (d Receipt) place() place    { return ofRoster(d.domain(), d.Roster) }
+func (d Vote) place() place       { return ofRoster(d.domain(), d.Roster) }
+
+func (d Header) place() place {
+	p := ofRoster(d.domain(), d.Roster)
+	p.a, p.b = uint64(d.Stream), uint64(d.Chunk)
+	return p
+}
+
+func ofRun(domain string, run spec.RunID, epoch uint64, attempt uint32) place {
+	return place{domain: domain, run: run, a: epoch, b: uint64(attempt)}
+}
+
+func ofRoster(domain string, roster merkle.Digest) place {
+	return place{domain: domain, roster: roster}
+}
 
 // placed are the documents of which a place takes one. Claims are not among
 // them: a member that found its base state wrong claims again on the right one.

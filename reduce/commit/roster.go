@@ -8,6 +8,7 @@ import (
 	"lockstep/internal/merkle"
 	"lockstep/internal/seed"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 )
 
 // Part is the run of whole chunks that one member reduces; possibly none.
@@ -55,18 +56,19 @@ type Observer struct {
 // stands in every later document of the attempt.
 type Roster struct {
 	Fingerprint  merkle.Digest `cbor:"1,keyasint" json:"fingerprint"`
-	Epoch        uint64        `cbor:"2,keyasint" json:"epoch"`
-	Attempt      uint32        `cbor:"3,keyasint" json:"attempt"` // from 1
-	Base         merkle.Digest `cbor:"4,keyasint" json:"base"`    // state root of epoch-1
-	Members      []Member      `cbor:"5,keyasint" json:"members"` // ascending by uid
-	Observers    []Observer    `cbor:"6,keyasint" json:"observers"`
-	Codec        merkle.Codec  `cbor:"7,keyasint" json:"codec"`
-	Elements     uint64        `cbor:"8,keyasint" json:"elements"`
-	LeafElements uint32        `cbor:"9,keyasint" json:"leaf_elements"`
-	ChunkLeaves  uint32        `cbor:"10,keyasint" json:"chunk_leaves"`
-	Deadline     uint32        `cbor:"11,keyasint" json:"deadline_ms"` // of the whole attempt, from the roster's arrival
-	MinGroup     uint32        `cbor:"12,keyasint" json:"min_group"`
-	Seed         uint64        `cbor:"13,keyasint" json:"seed"` // of the permutation of owners
+	RunID        spec.RunID    `cbor:"2,keyasint" json:"run_id"`
+	Epoch        uint64        `cbor:"3,keyasint" json:"epoch"`
+	Attempt      uint32        `cbor:"4,keyasint" json:"attempt"` // from 1
+	Base         merkle.Digest `cbor:"5,keyasint" json:"base"`    // state root of epoch-1
+	Members      []Member      `cbor:"6,keyasint" json:"members"` // ascending by uid
+	Observers    []Observer    `cbor:"7,keyasint" json:"observers"`
+	Codec        merkle.Codec  `cbor:"8,keyasint" json:"codec"`
+	Elements     uint64        `cbor:"9,keyasint" json:"elements"`
+	LeafElements uint32        `cbor:"10,keyasint" json:"leaf_elements"`
+	ChunkLeaves  uint32        `cbor:"11,keyasint" json:"chunk_leaves"`
+	Deadline     uint32        `cbor:"12,keyasint" json:"deadline_ms"` // of the whole attempt, from the roster's arrival
+	MinGroup     uint32        `cbor:"13,keyasint" json:"min_group"`
+	Seed         uint64        `cbor:"14,keyasint" json:"seed"` // of the permutation of owners
 }
 
 // Shape returns the grid of the attempt.

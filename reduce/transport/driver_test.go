@@ -18,6 +18,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce"
 	"lockstep/reduce/commit"
 )
@@ -79,7 +80,7 @@ func (n *testNode) start() {
 	if n.averages, err = OpenAverages(filepath.Join(n.dir, "averages"), n.shape); err != nil {
 		n.t.Fatal(err)
 	}
-	cfg := reduce.Config{Key: n.key, Validators: commit.Solo(n.leader), Shape: n.shape, Epoch: n.epoch, Root: n.root}
+	cfg := reduce.Config{RunID: spec.RunID{1}, Key: n.key, Validators: commit.Solo(n.leader), Shape: n.shape, Epoch: n.epoch, Root: n.root}
 	var plans []Plan
 	if n.uid >= 0 {
 		plans = []Plan{{Journal: filepath.Join(n.dir, "member"), Build: func(j []reduce.Record) (reduce.Machine, error) {
@@ -145,6 +146,7 @@ func (n *testNode) freeze() reduce.Candidate {
 	}
 	leaves := n.shape.Digests(merkle.KindGradient, x)
 	claim := commit.Seal(commit.Claim{
+		RunID: spec.RunID{1},
 		Epoch: n.epoch + 1, UID: uint32(n.uid), Base: n.root, Tokens: uint64(100 + n.uid),
 		Gradient: merkle.Root(leaves), Elements: uint64(len(x)),
 	}, n.key)

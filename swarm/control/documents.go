@@ -45,8 +45,9 @@ type Seat struct {
 // new version whenever a node joins or leaves.
 type Registry struct {
 	Fingerprint merkle.Digest `cbor:"1,keyasint" json:"fingerprint"`
-	Version     uint64        `cbor:"2,keyasint" json:"version"`
-	Seats       []Seat        `cbor:"3,keyasint" json:"seats"` // ascending by uid
+	RunID       spec.RunID    `cbor:"2,keyasint" json:"run_id"`
+	Version     uint64        `cbor:"3,keyasint" json:"version"`
+	Seats       []Seat        `cbor:"4,keyasint" json:"seats"` // ascending by uid
 }
 
 func (Registry) domain() string { return "lockstep/registry/1" }
@@ -54,6 +55,9 @@ func (Registry) domain() string { return "lockstep/registry/1" }
 func (r Registry) check() error {
 	if len(r.Seats) > MaxSeats {
 		return fault.Errorf(fault.Damaged, "registry: %d seats; at most %d are allowed", len(r.Seats), MaxSeats)
+	}
+	if r.RunID.IsZero() {
+		return fault.Errorf(fault.Damaged, "registry: no run id")
 	}
 	return CheckSeats(r.Seats)
 }
@@ -127,10 +131,11 @@ func (r Registry) SeatOf(p signed.PeerID) (Seat, bool) {
 
 // Join asks a validator for a seat. The key is that of the connection.
 type Join struct {
-	Run     spec.Run `cbor:"1,keyasint" json:"run"`
-	Role    Role     `cbor:"2,keyasint" json:"role"`
-	Address string   `cbor:"3,keyasint" json:"address"`
-	Hotkey  string   `cbor:"4,keyasint" json:"hotkey"`
+	Run     spec.Run   `cbor:"1,keyasint" json:"run"`
+	Role    Role       `cbor:"2,keyasint" json:"role"`
+	Address string     `cbor:"3,keyasint" json:"address"`
+	Hotkey  string     `cbor:"4,keyasint" json:"hotkey"`
+	RunID   spec.RunID `cbor:"5,keyasint" json:"run_id"` // zero from a node that has not joined a run yet
 }
 
 // Check refuses a request that cannot become a seat.
@@ -156,20 +161,21 @@ type Joined struct {
 // has to have after it. Epoch 0 is the state that the run starts from.
 type Record struct {
 	Fingerprint merkle.Digest      `cbor:"1,keyasint" json:"fingerprint"`
-	Epoch       uint64             `cbor:"2,keyasint" json:"epoch"`
-	Previous    merkle.Digest      `cbor:"3,keyasint" json:"previous"`    // digest of the record of epoch-1; zero for epoch 0
-	Base        merkle.Digest      `cbor:"4,keyasint" json:"base"`        // state root of epoch-1; zero for epoch 0
-	Certificate commit.Certificate `cbor:"5,keyasint" json:"certificate"` // empty for epoch 0
-	State       State              `cbor:"6,keyasint" json:"state"`
-	LossBits    uint64             `cbor:"7,keyasint" json:"loss_bits"` // float64: the members' claimed losses, added in uid order
-	Tokens      uint64             `cbor:"8,keyasint" json:"tokens"`    // averaged by the run up to this epoch
+	RunID       spec.RunID         `cbor:"2,keyasint" json:"run_id"`
+	Epoch       uint64             `cbor:"3,keyasint" json:"epoch"`
+	Previous    merkle.Digest      `cbor:"4,keyasint" json:"previous"`    // digest of the record of epoch-1; zero for epoch 0
+	Base        merkle.Digest      `cbor:"5,keyasint" json:"base"`        // state root of epoch-1; zero for epoch 0
+	Certificate commit.Certificate `cbor:"6,keyasint" json:"certificate"` // empty for epoch 0
+	State       State              `cbor:"7,keyasint" json:"state"`
+	LossBits    uint64             `cbor:"8,keyasint" json:"loss_bits"` // float64: the members' claimed losses, added in uid order
+	Tokens      uint64             `cbor:"9,keyasint" json:"tokens"`    // averaged by the run up to this epoch
 }
 
 func (Record) domain() string { return "lockstep/record/1" }
 
 func (r Record) check() error {
 	switch start := r.Epoch == 0; {
-	case r.State.Epoch != r.Epoch || r.State.Fingerprint != r.Fingerprint:
+	case r.State.Epoch != r.Epoch || r.State.Fingerprint != r.Fingerprint || r.State.RunID != r.RunID:
 		return fault.Errorf(fault.Damaged, "record of epoch %d: its state is of epoch %d, or of another run", r.Epoch, r.State.Epoch)
 	case start != r.Previous.IsZero() || start != r.Base.IsZero() || start != (len(r.Certificate.Signatures) == 0):
 		return fault.Errorf(fault.Damaged, "record of epoch %d: epoch 0 has neither predecessor nor certificate, every other has both", r.Epoch)
@@ -192,8 +198,8 @@ func (r Record) Decision(v commit.Validators) (commit.Decision, error) {
 		return commit.Decision{}, fmt.Errorf("record of epoch %d: %w", r.Epoch, err)
 	}
 	d := c.Decision()
-	if d.Verdict != commit.Commit || d.Epoch != r.Epoch || d.Fingerprint != r.Fingerprint {
-		return commit.Decision{}, fault.Errorf(fault.Damaged, "record of epoch %d: its certificate says %v of epoch %d", r.Epoch, d.Verdict, d.Epoch)
+	if d.Verdict != commit.Commit || d.Epoch != r.Epoch || d.Fingerprint != r.Fingerprint || d.RunID != r.RunID {
+		return commit.Decision{}, fault.Errorf(fault.Damaged, "record of epoch %d: its certificate says %v of epoch %d, run %s", r.Epoch, d.Verdict, d.Epoch, d.RunID.Short())
 	}
 	return d, nil
 }
@@ -201,18 +207,19 @@ func (r Record) Decision(v commit.Validators) (commit.Decision, error) {
 // State is a node's word for the state that it holds after an epoch.
 type State struct {
 	Fingerprint merkle.Digest `cbor:"1,keyasint" json:"fingerprint"`
-	Epoch       uint64        `cbor:"2,keyasint" json:"epoch"`
-	Step        uint64        `cbor:"3,keyasint" json:"step"` // of the optimizer
-	Parameters  merkle.Digest `cbor:"4,keyasint" json:"parameters"`
-	M           merkle.Digest `cbor:"5,keyasint" json:"m"`
-	V           merkle.Digest `cbor:"6,keyasint" json:"v"`
+	RunID       spec.RunID    `cbor:"2,keyasint" json:"run_id"`
+	Epoch       uint64        `cbor:"3,keyasint" json:"epoch"`
+	Step        uint64        `cbor:"4,keyasint" json:"step"` // of the optimizer
+	Parameters  merkle.Digest `cbor:"5,keyasint" json:"parameters"`
+	M           merkle.Digest `cbor:"6,keyasint" json:"m"`
+	V           merkle.Digest `cbor:"7,keyasint" json:"v"`
 }
 
 func (State) domain() string { return "lockstep/state/1" }
 
 func (s State) check() error {
-	if s.Parameters.IsZero() || s.M.IsZero() || s.V.IsZero() || s.Fingerprint.IsZero() {
-		return fault.Errorf(fault.Damaged, "state of epoch %d: a root is missing", s.Epoch)
+	if s.Parameters.IsZero() || s.M.IsZero() || s.V.IsZero() || s.Fingerprint.IsZero() || s.RunID.IsZero() {
+		return fault.Errorf(fault.Damaged, "state of epoch %d: a root, the fingerprint or the run id is missing", s.Epoch)
 	}
 	return nil
 }
@@ -232,9 +239,10 @@ type Status struct {
 	Role        Role          `cbor:"1,keyasint" json:"role"`
 	Peer        signed.PeerID `cbor:"2,keyasint" json:"peer_id"`
 	Fingerprint merkle.Digest `cbor:"3,keyasint" json:"fingerprint"`
-	Epoch       uint64        `cbor:"4,keyasint" json:"epoch"` // of its newest state
-	Root        merkle.Digest `cbor:"5,keyasint" json:"root"`  // of that state; zero before the first epoch
-	Seats       []Seat        `cbor:"6,keyasint" json:"seats"` // the registry as it knows it
+	Epoch       uint64        `cbor:"4,keyasint" json:"epoch"`  // of its newest state
+	Root        merkle.Digest `cbor:"5,keyasint" json:"root"`   // of that state; zero before the first epoch
+	Seats       []Seat        `cbor:"6,keyasint" json:"seats"`  // the registry as it knows it
+	RunID       spec.RunID    `cbor:"7,keyasint" json:"run_id"` // zero before it joined
 }
 
 // document is a signed document of this package.

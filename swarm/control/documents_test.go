@@ -7,11 +7,12 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce/commit"
 )
 
 func sampleRegistry() Registry {
-	return Registry{Fingerprint: merkle.Digest{1}, Version: 3, Seats: []Seat{
+	return Registry{Fingerprint: merkle.Digest{1}, RunID: spec.RunID{1}, Version: 3, Seats: []Seat{
 		{UID: 0, Peer: signed.PeerID{1}, Role: Miner, Address: "127.0.0.1:4000"},
 		{UID: 2, Peer: signed.PeerID{2}, Role: Miner, Hotkey: "5F3sa2TJAWMqDhXG6jhV4N8ko9SxwGy8TpaNS1repo5EYjQX"},
 		{UID: 9, Peer: signed.PeerID{3}, Role: Validator, Address: "[::1]:1"},
@@ -47,6 +48,7 @@ func TestRegistry(t *testing.T) {
 		"high port":   func(r *Registry) { r.Seats[0].Address = "host:65536" },
 		"empty host":  func(r *Registry) { r.Seats[0].Address = ":80" },
 		"long host":   func(r *Registry) { r.Seats[0].Address = string(bytes.Repeat([]byte("x"), 260)) + ":80" },
+		"no run":      func(r *Registry) { r.RunID = spec.RunID{} },
 		"del in name": func(r *Registry) { r.Seats[0].Address = "ho\x7fst:80" },
 	}
 	for name, spoil := range spoils {
@@ -59,16 +61,16 @@ func TestRegistry(t *testing.T) {
 }
 
 func sampleRecord(k byte) Record {
-	fingerprint := merkle.Digest{1}
+	fingerprint, id := merkle.Digest{1}, spec.RunID{1}
 	d := commit.Seal(commit.Decision{
-		Fingerprint: fingerprint, Epoch: 4, Attempt: 1, Roster: merkle.Digest{2}, Verdict: commit.Commit,
+		Fingerprint: fingerprint, RunID: id, Epoch: 4, Attempt: 1, Roster: merkle.Digest{2}, Verdict: commit.Commit,
 		Result: merkle.Digest{3}, Members: []uint32{0, 1}, Tokens: 64,
 	}, testKey(k))
 	return Record{
-		Fingerprint: fingerprint, Epoch: 4, Previous: merkle.Digest{5}, Base: merkle.Digest{6},
+		Fingerprint: fingerprint, RunID: id, Epoch: 4, Previous: merkle.Digest{5}, Base: merkle.Digest{6},
 		Certificate: commit.Certificate{Signatures: []signed.Envelope{d.Envelope()}},
 		State: State{
-			Fingerprint: fingerprint, Epoch: 4, Step: 4, Parameters: merkle.Digest{7}, M: merkle.Digest{8}, V: merkle.Digest{9},
+			Fingerprint: fingerprint, RunID: id, Epoch: 4, Step: 4, Parameters: merkle.Digest{7}, M: merkle.Digest{8}, V: merkle.Digest{9},
 		},
 	}
 }
@@ -91,14 +93,21 @@ func TestRecord(t *testing.T) {
 	if _, err := other.Decision(trusted); fault.KindOf(err) != fault.Damaged {
 		t.Errorf("a certificate of another epoch: %v", err)
 	}
-	start := Record{Fingerprint: merkle.Digest{1}, State: r.State}
+	other = sampleRecord(0)
+	other.RunID[0]++
+	if _, err := other.Decision(trusted); fault.KindOf(err) != fault.Damaged {
+		t.Errorf("a certificate of another run: %v", err)
+	}
+	start := Record{Fingerprint: merkle.Digest{1}, RunID: spec.RunID{1}, State: r.State}
 	start.State.Epoch = 0
 	if _, err := Open[Record](Seal(start, k), idOf(k)); err != nil {
 		t.Errorf("epoch 0: %v", err)
 	}
 	spoils := map[string]func(*Record){
 		"state of another epoch": func(r *Record) { r.State.Epoch = 3 },
-		"state of another run":   func(r *Record) { r.State.Fingerprint = merkle.Digest{8} },
+		"state of another spec":  func(r *Record) { r.State.Fingerprint = merkle.Digest{8} },
+		"state of another run":   func(r *Record) { r.State.RunID = spec.RunID{8} },
+		"no run":                 func(r *Record) { r.RunID, r.State.RunID = spec.RunID{}, spec.RunID{} },
 		"no predecessor":         func(r *Record) { r.Previous = merkle.Digest{} },
 		"no base":                func(r *Record) { r.Base = merkle.Digest{} },
 		"no certificate":         func(r *Record) { r.Certificate.Signatures = nil },
