@@ -63,7 +63,7 @@ var third = map[string][]string{
 	"github.com/pkoukk/tiktoken-go-loader": {"stream/tokenizer/"},
 	"github.com/parquet-go/parquet-go":     {"stream/parquet.go", "stream/pages.go"},
 	"github.com/x448/float16":              {"hub/safetensors/dtype.go"},
-	"golang.org/x/sys/cpu":                 {"internal/f32/isa_amd64.go"},
+	"golang.org/x/sys/cpu":                 {"internal/f32/isa_amd64.go", "internal/f32/features_amd64.go"},
 	"golang.org/x/sys/unix":                {"hub/", "swarm/"},
 	"golang.org/x/sys/windows":             {"hub/lock_windows.go"},
 	"golang.org/x/sync/":                   {"hub/", "stream/", "swarm/", "reduce/", "validate/", "cmd/lockstep/"},

@@ -1,6 +1,10 @@
 package autograd
 
-import "lockstep/internal/f32"
+import (
+	"slices"
+
+	"lockstep/internal/f32"
+)
 
 // Tape runs operations as they are called and records them, so that Backward
 // can run their derivatives in reverse. The zero value is ready to use. A tape
@@ -37,6 +41,16 @@ func (t *Tape) Mark() Mark { return Mark{t.recorded, t.stack.used} }
 func (t *Tape) Release(m Mark) {
 	t.recorded = m.recorded
 	t.stack.release(m.used)
+}
+
+// Bytes returns how much memory the tape holds for activations and their
+// gradients, used or not.
+func (t *Tape) Bytes() int64 {
+	n := 0
+	for _, b := range slices.Concat(t.stack.slots, t.shelf.free) {
+		n += cap(b)
+	}
+	return 4 * int64(n)
 }
 
 // Replace is for loops over layers: it returns y, the result of the operations

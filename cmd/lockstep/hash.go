@@ -54,7 +54,7 @@ stage, and so the package, that does not reproduce.`,
 		show := func(epoch uint64, stage string, d merkle.Digest) {
 			chain = append(chain, link{epoch, stage, d})
 			if !c.Output.JSON {
-				fmt.Fprintf(a.stdout, "%-3d %-10s %s\n", epoch, stage, d)
+				fmt.Fprintf(a.stdout, chainLine, epoch, stage, d)
 			}
 		}
 		if err := hashChain(ctx, c, b, epochs, show); err != nil {
@@ -67,6 +67,9 @@ stage, and so the package, that does not reproduce.`,
 	})
 	return cmd
 }
+
+// chainLine is how a link is printed.
+const chainLine = "%-3d %-10s %s\n"
 
 // hashChain runs the twelve stages of each epoch and shows the digest behind
 // each. Epoch 0 is what the run starts from.

@@ -52,7 +52,7 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
 	)
 	root.AddCommand(
 		a.swarm(), a.train(), a.miner(), a.validator(),
-		a.verify(), a.hash(), a.bench(),
+		a.verify(), a.hash(), a.doctor(), a.bench(),
 		a.generate(), a.eval(), a.data(), a.hub(), a.version(),
 	)
 	return root

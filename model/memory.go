@@ -1,0 +1,39 @@
+package model
+
+// Memory says what training takes, in bytes.
+type Memory struct {
+	Parameters  int64 `json:"parameters"`
+	Gradient    int64 `json:"gradient"` // wte twice: as head and as embedding (N14)
+	Moments     int64 `json:"moments"`
+	Activations int64 `json:"activations"` // of a micro-batch, with their gradients
+	Logits      int64 `json:"logits"`
+}
+
+// Total is the sum.
+func (m Memory) Total() int64 {
+	return m.Parameters + m.Gradient + m.Moments + m.Activations + m.Logits
+}
+
+// TrainingMemory returns what batches of b sequences of t tokens take while
+// they are trained on, micro-batches of the default size.
+func TrainingMemory(c Config, b, t int) Memory {
+	sequences := min(b, max(1, headTokens/t)) // of a micro-batch, and of a slice of the head
+	rows := int64(sequences * t)
+	width, inner := int64(c.Embd), int64(c.Inner)
+	// Of a block: two LayerNorms with mean and deviation, queries with keys and
+	// values, probabilities, attention, three more of width, two of the MLP.
+	probabilities := int64(sequences*c.Heads) * int64(t) * int64(t)
+	block := rows*(9*width+2*inner+4) + probabilities
+	activations := int64(c.Layers)*block + rows*(2*width+3)
+	// Gradients of activations are reused from block to block; at most so many
+	// exist at once.
+	gradients := rows*(3*width+2*inner+3*width) + int64(sequences*c.Heads)*64*int64(t)
+	elements := int64(c.elements())
+	return Memory{
+		Parameters:  4 * elements,
+		Gradient:    4 * (elements + int64(c.Vocab)*width),
+		Moments:     8 * elements,
+		Activations: 4 * (activations + gradients),
+		Logits:      4 * rows * int64(c.Vocab),
+	}
+}
