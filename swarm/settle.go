@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
 	"lockstep/reduce"
@@ -214,6 +213,7 @@ func (v *validator) audit(ctx context.Context, secret validate.Nonce, r result) 
 func (v *validator) measure(ctx context.Context, secret validate.Nonce, r result, d *docket) ([]validate.Measure, error) {
 	averaged := v.averaged(r)
 	present := v.seats.present()
+	p := &probe{v.client, v.layout(), v.digests, probeTime, v.warn}
 	var out []validate.Measure
 	for _, s := range v.seats.miners() {
 		m := validate.Measure{UID: s.UID, Peer: s.Peer}
@@ -224,7 +224,8 @@ func (v *validator) measure(ctx context.Context, secret validate.Nonce, r result
 			}
 		}
 		if slices.ContainsFunc(present, func(p control.Seat) bool { return p.Peer == s.Peer }) {
-			m.Bytes, m.Nanos = v.probe(ctx, secret, s)
+			refs := secret.Challenge(v.state.Epoch, v.digests.root, s.UID, s.Peer, v.layout().Elements)
+			m.Bytes, m.Nanos = p.measure(ctx, s.Peer, refs)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -251,38 +252,4 @@ func (v *validator) averaged(r result) map[uint32]bool {
 		out[uid] = true
 	}
 	return out
-}
-
-// probeTime bounds a probe. A slower miner is measured by what came in time.
-const probeTime = 5 * time.Second
-
-// probe asks one miner for random chunks of the state, one after the other, and
-// returns how many verified bytes came in which time.
-func (v *validator) probe(ctx context.Context, secret validate.Nonce, s control.Seat) (bytes, nanos uint64) {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
-	defer cancel()
-	refs := secret.Challenge(v.state.Epoch, v.digests.root, s.UID, s.Peer, v.layout().Elements)
-	began := time.Now()
-	for _, ref := range refs {
-		i := slices.IndexFunc(vectors[:], func(x vector) bool { return x.kind == ref.Vector })
-		g := v.layout().Grid(ref.Vector)
-		lo, hi := g.ChunkSpan(int(ref.Chunk))
-		path := fmt.Sprintf("/v1/state/%d/%s/chunk/%d", v.state.Epoch, vectors[i].name, ref.Chunk)
-		raw, err := v.client.Raw(ctx, s.Peer, path, 4*(hi-lo))
-		a := int(ref.Chunk) * merkle.ChunkLeaves
-		if b := min(a+merkle.ChunkLeaves, g.Leaves()); err == nil && !leavesFit(g, v.digests.leaves[i], a, b, raw) {
-			err = fault.Errorf(fault.Damaged, "uid %d serves wrong bytes as %s", s.UID, path)
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil {
-			if fault.KindOf(err) == fault.Damaged {
-				v.warn("%v", err)
-			}
-			continue
-		}
-		bytes += uint64(len(raw))
-	}
-	return bytes, uint64(time.Since(began).Nanoseconds())
 }

@@ -4,11 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 
-	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/seed"
 	"lockstep/internal/signed"
-	"lockstep/model"
 )
 
 // ChallengeChunks is how many chunks of the state a bandwidth query asks for:
@@ -50,60 +48,4 @@ func (n Nonce) Challenge(epoch uint64, state merkle.Digest, uid uint32, peer sig
 		refs[i] = ChunkRef{kinds[at/chunks], uint32(at % chunks)}
 	}
 	return refs
-}
-
-// StateDigests are the leaf digests of a state: what a served chunk is checked
-// against.
-type StateDigests struct {
-	header           model.Header
-	elements         int
-	parameters, m, v []merkle.Digest
-}
-
-// DigestState hashes a state, of which it keeps nothing else.
-func DigestState(s *model.State) *StateDigests {
-	d := &StateDigests{
-		elements:   s.Layout.Elements,
-		parameters: s.Layout.Grid(merkle.KindParameters).Digests(s.Theta),
-		m:          s.Layout.Grid(merkle.KindMomentM).Digests(s.M),
-		v:          s.Layout.Grid(merkle.KindMomentV).Digests(s.V),
-	}
-	d.header = model.Header{
-		Epoch: s.Epoch, Step: s.Step,
-		Parameters: merkle.Root(d.parameters), M: merkle.Root(d.m), V: merkle.Root(d.v),
-	}
-	return d
-}
-
-// Header returns the state in short.
-func (d *StateDigests) Header() model.Header { return d.header }
-
-// Check reports whether data, float32 little-endian, is the chunk that ref
-// names. Only bytes that pass count for bandwidth. The error is fault.Damaged.
-func (d *StateDigests) Check(ref ChunkRef, data []byte) error {
-	var digests []merkle.Digest
-	switch ref.Vector {
-	case merkle.KindParameters:
-		digests = d.parameters
-	case merkle.KindMomentM:
-		digests = d.m
-	case merkle.KindMomentV:
-		digests = d.v
-	}
-	g := merkle.Grid{Kind: ref.Vector, Codec: merkle.CodecF32, Elements: d.elements}
-	if digests == nil || int64(ref.Chunk) >= int64(g.Chunks()) {
-		return fault.Errorf(fault.Damaged, "state chunk %d of vector %d: there is none", ref.Chunk, ref.Vector)
-	}
-	lo, hi := g.ChunkSpan(int(ref.Chunk))
-	if len(data) != 4*(hi-lo) {
-		return fault.Errorf(fault.Damaged, "state chunk %d of vector %d has %d bytes, not %d", ref.Chunk, ref.Vector, len(data), 4*(hi-lo))
-	}
-	for i := int(ref.Chunk) * merkle.ChunkLeaves; len(data) > 0; i++ {
-		a, b := g.LeafSpan(i)
-		if g.LeafDigest(i, data[:4*(b-a)]) != digests[i] {
-			return fault.Errorf(fault.Damaged, "state chunk %d of vector %d: leaf %d is not that of the state", ref.Chunk, ref.Vector, i)
-		}
-		data = data[4*(b-a):]
-	}
-	return nil
 }

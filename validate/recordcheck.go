@@ -10,20 +10,6 @@ import (
 	"lockstep/validate/ledger"
 )
 
-// Resume returns the scores that a ledger ends with, from which the next epoch
-// goes on; nil for a ledger without.
-func Resume(dir string) ([]Score, error) {
-	var scores []Score
-	_, err := ledger.Walk(dir, func(e ledger.Entry) error {
-		if e.Kind != entryScores {
-			return nil
-		}
-		scores = nil
-		return readView(e, &scores)
-	})
-	return scores, err
-}
-
 // CheckLedger reads a whole ledger: its chain, the signature of every document,
 // that each view says what its document says, and that all scores and weights
 // follow from the measures beside them. What does not is fault.Damaged.

@@ -21,22 +21,7 @@ type Measure struct {
 	False  bool          `json:"false"`  // it was proven to have signed something false
 	Tokens uint64        `json:"tokens"` // recomputed and averaged, by others' word
 	Bytes  uint64        `json:"bytes"`  // of state chunks that passed verification
-	Nanos  uint64        `json:"nanos"`  // from the request to the last of those bytes
-}
-
-// NewMeasure measures the miner that a verdict is about. averaged says whether
-// its gradient is in the committed average (Participation.Averaged): work that
-// nobody averaged is no step. bytes are those that passed StateDigests.Check,
-// nanos the time they took.
-func NewMeasure(v *Verdict, averaged bool, bytes, nanos uint64) Measure {
-	m := Measure{
-		UID: v.UID, Peer: v.Miner, Bytes: bytes, Nanos: nanos,
-		Exact: v.Outcome == Exact, False: v.Outcome.False(),
-	}
-	if m.Exact && averaged {
-		m.Tokens = v.Found.Tokens
-	}
-	return m
+	Nanos  uint64        `json:"nanos"`  // from the request to the last byte; the whole limit unless all chunks passed in time
 }
 
 // honest reports whether the epoch may count for the miner at all.

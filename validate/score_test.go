@@ -167,25 +167,6 @@ func millionths(x, best *big.Rat) uint32 {
 	return uint32(new(big.Int).Quo(q.Num(), q.Denom()).Uint64())
 }
 
-func TestNewMeasure(t *testing.T) {
-	for _, tt := range []struct {
-		outcome  Outcome
-		averaged bool
-		want     Measure
-	}{
-		{Exact, true, Measure{UID: 1, Exact: true, Tokens: 5, Bytes: 7, Nanos: 9}},
-		{Exact, false, Measure{UID: 1, Exact: true, Bytes: 7, Nanos: 9}},
-		{Mismatch, true, Measure{UID: 1, False: true, Bytes: 7, Nanos: 9}},
-		{Convicted, true, Measure{UID: 1, False: true, Bytes: 7, Nanos: 9}},
-		{Late, true, Measure{UID: 1, Bytes: 7, Nanos: 9}},
-		{WrongBase, true, Measure{UID: 1, Bytes: 7, Nanos: 9}},
-	} {
-		if got := NewMeasure(&Verdict{UID: 1, Outcome: tt.outcome, Found: Facts{Tokens: 5}}, tt.averaged, 7, 9); got != tt.want {
-			t.Errorf("%s, averaged %v: %+v", tt.outcome, tt.averaged, got)
-		}
-	}
-}
-
 func TestHalfEven(t *testing.T) {
 	for _, tt := range []struct{ a, b, want uint64 }{
 		{0, 7, 0}, {1, 2, 0}, {3, 2, 2}, {5, 2, 2}, {7, 2, 4}, {2, 3, 1}, {1, 3, 0}, {65535 * 6, 4, 98302}, {65535 * 2, 2, 65535},
