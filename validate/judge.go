@@ -20,8 +20,7 @@ type Query struct {
 	UID   uint32
 	Miner signed.PeerID   // who sits on the seat
 	Base  model.Header    // the state that the epoch starts from
-	Claim signed.Envelope // as received; nil where none came
-	Late  bool            // it came after the deadline
+	Claim signed.Envelope // as received; nil where none came in time
 }
 
 // Judgement is what came of a query. Verdict.Parts is empty until the evidence
@@ -97,7 +96,7 @@ func gradientDiffers(s Stage, claimed, found Facts) bool {
 // 0 where nothing is.
 func admit(run *spec.Run, layout *model.Layout, q Query) (claim commit.Signed[commit.Claim], o Outcome, text string) {
 	if q.Claim == nil {
-		return claim, Absent, "no claim came"
+		return claim, Absent, "no claim came in time"
 	}
 	claim, err := commit.Open[commit.Claim](q.Claim)
 	if err != nil {
@@ -117,8 +116,6 @@ func admit(run *spec.Run, layout *model.Layout, q Query) (claim commit.Signed[co
 		return claim, Malformed, fmt.Sprintf("a gradient of %d elements; the model has %d", doc.Elements, layout.Elements)
 	case doc.Base != q.Base.Root():
 		return claim, WrongBase, fmt.Sprintf("computed on state %s; epoch %d starts from %s", doc.Base.Short(), q.Epoch, q.Base.Root().Short())
-	case q.Late:
-		return claim, Late, "the claim came after the deadline"
 	}
 	return claim, 0, ""
 }

@@ -203,7 +203,6 @@ func TestUnusableClaims(t *testing.T) {
 		want Outcome
 	}{
 		"absent":            {Query{}, Absent},
-		"late":              {Query{Claim: good, Late: true}, Late},
 		"garbage":           {Query{Claim: []byte("garbage")}, Malformed},
 		"forged signature":  {Query{Claim: forged}, Malformed},
 		"another's claim":   {Query{Claim: commit.Seal(honest, key(1)).Envelope()}, Malformed},

@@ -121,17 +121,14 @@ func (c *checking) outcome(stage Stage, claimed, found Facts) {
 		Exact:    stage == 0,
 		Mismatch: stage != 0 && v.Stage == stage,
 		Withheld: hidden,
-		Late:     true, // a matter of time, of which evidence has no proof
 	}[v.Outcome]
 	switch {
 	case !right:
 		c.blameValidator("it says %s %s", v.Outcome, v.Stage)
-	case v.Outcome != Late && !sameFacts(v.Found, found):
+	case !sameFacts(v.Found, found):
 		c.blameValidator("it states other facts than a recomputation gives")
 	case v.Outcome == Withheld:
 		c.line("withheld", Unchecked, "that the miner did not show its gradient is the validator's word")
-	case v.Outcome == Late:
-		c.line("late", Unchecked, "that the claim came late is the validator's word")
 	}
 }
 

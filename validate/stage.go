@@ -41,12 +41,11 @@ const (
 	Convicted Outcome = 4 // signed evidence of the averaging round: Verdict.Round
 	WrongBase Outcome = 5 // a claim on another state than the run's
 	Malformed Outcome = 6 // no claim of this miner for this epoch and run
-	Late      Outcome = 7 // a claim after the deadline
-	Absent    Outcome = 8 // no claim at all
+	Absent    Outcome = 7 // no claim by the deadline
 )
 
 var outcomeNames = [...]string{
-	1: "exact", 2: "mismatch", 3: "withheld", 4: "convicted", 5: "wrong-base", 6: "malformed", 7: "late", 8: "absent",
+	1: "exact", 2: "mismatch", 3: "withheld", 4: "convicted", 5: "wrong-base", 6: "malformed", 7: "absent",
 }
 
 // String returns the outcome's name.

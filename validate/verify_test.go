@@ -297,21 +297,3 @@ func TestProvidersKeepTheirFaults(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestLate: lateness has no proof; the claim itself is true.
-func TestLate(t *testing.T) {
-	w := newWorld(t)
-	claim, _ := w.compute(t, 0)
-	q := w.query(claim)
-	q.Late = true
-	r, err := w.verify(t, w.seal(t, w.judge(t, q, nil), nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range r.Lines {
-		if l.Step == "late" && l.Mark == Unchecked {
-			return
-		}
-	}
-	t.Errorf("nothing says that lateness is not proven: %+v", r.Lines)
-}
