@@ -39,7 +39,7 @@ type Config struct {
 	Key         ed25519.PrivateKey // this node's
 	Validators  commit.Validators  // whose rosters and decisions count
 	Shape       commit.Shape       // of the run's vectors
-	Window      int                // chunks a sender may be ahead on one stream; 0 means 4
+	Window      int                // chunks a sender may be ahead on one stream; 0 means DefaultWindow
 	Epoch       uint64             // of the caller's durable state; 0 before the first step
 	Root        merkle.Digest      // of that state
 
@@ -60,13 +60,16 @@ type LeaderConfig struct {
 	Backoff  time.Duration // pause after three attempts; 0 means Deadline
 }
 
-// MaxWindow caps Config.Window.
-const MaxWindow = 64
+// DefaultWindow is what a Config.Window of 0 stands for, MaxWindow its cap.
+const (
+	DefaultWindow = 4
+	MaxWindow     = 16
+)
 
 // withDefaults fills in defaults and checks the rest. Errors are fault.Config.
 func (c Config) withDefaults() (Config, error) {
 	if c.Window == 0 {
-		c.Window = 4
+		c.Window = DefaultWindow
 	}
 	switch {
 	case len(c.Key) != ed25519.PrivateKeySize:

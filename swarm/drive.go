@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"lockstep/internal/merkle"
+	"lockstep/internal/signed"
 	"lockstep/reduce"
 	"lockstep/reduce/transport"
 )
@@ -27,6 +28,7 @@ func (n *node) drive(plans ...machinePlan) error {
 	c := transport.DriverConfig{
 		Transport: n.endpoint, Self: n.id.Peer, Shape: n.shape, Averages: kept,
 		Notify: n.mail.put, Failed: n.fail,
+		Dropped: func(p signed.PeerID, why error) { n.warn("a connection to %s is closed: %v", p.Short(), why) },
 	}
 	for _, p := range plans {
 		plan := transport.Plan{Build: func(journal []reduce.Record) (reduce.Machine, error) {

@@ -27,6 +27,13 @@ type DriverConfig struct {
 	// Failed is called once if the driver cannot go on, because a journal or an
 	// average could not be written. Nothing is sent or applied after that.
 	Failed func(error)
+	// Dropped is called, now and then at most, when a connection ended by the
+	// fault of a peer: it broke the protocol (fault.Damaged), or was silent or
+	// beyond its limits (fault.Network). It must not wait for the driver. nil:
+	// nobody listens.
+	Dropped func(signed.PeerID, error)
+	// Window is that of the machines; 0 means reduce.DefaultWindow.
+	Window int
 	// Throttle bounds what one connection sends, in bytes per second; 0 does not.
 	Throttle int
 }
@@ -68,6 +75,12 @@ func Start(c DriverConfig) (*Driver, error) {
 	if c.Transport == nil || c.Averages == nil || c.Notify == nil || len(c.Machines) == 0 || !c.Shape.Valid() || c.Throttle < 0 {
 		return nil, fault.Errorf(fault.Config, "driver: transport, averages, notify, shape and machines are needed")
 	}
+	if c.Window == 0 {
+		c.Window = reduce.DefaultWindow
+	}
+	if c.Dropped == nil {
+		c.Dropped = func(signed.PeerID, error) {}
+	}
 	d := &Driver{
 		config: c, start: time.Now(), ready: make(chan struct{}, 1),
 		closing: make(chan struct{}), done: make(chan struct{}),
@@ -81,7 +94,7 @@ func Start(c DriverConfig) (*Driver, error) {
 		d.machines = append(d.machines, m)
 	}
 	d.post(queued{event: reduce.Connected{Peer: c.Self}})
-	d.mesh = newMesh(c.Self, c.Transport, c.Shape, c.Throttle, d.post)
+	d.mesh = newMesh(c.Self, c.Transport, terms{c.Shape, c.Window, c.Throttle}, d.post, c.Dropped)
 	go d.run()
 	return d, nil
 }
@@ -203,12 +216,11 @@ func (d *Driver) drain() error {
 	d.queue = nil
 	d.mu.Unlock()
 	for _, q := range queue {
-		if q.from != nil && q.from.dropped.Load() {
-			continue
-		}
-		for i := range d.machines {
-			if err := d.step(i, q.event); err != nil {
-				return err
+		if q.from == nil || !q.from.dropped.Load() {
+			for i := range d.machines {
+				if err := d.step(i, q.event); err != nil {
+					return err
+				}
 			}
 		}
 		if q.from != nil {

@@ -408,8 +408,8 @@ func TestThrottleBoundsTheRate(t *testing.T) {
 			}
 		}
 	}()
-	c := newConn(out, true, commit.StandardShape(1), 1<<20)
-	defer c.stop()
+	c := newConn(out, true, terms{commit.StandardShape(1), reduce.DefaultWindow, 1 << 20}, &backlog{})
+	defer c.stop(errClosed)
 	start := time.Now()
 	if _, err := c.sink().Write(make([]byte, 1<<19)); err != nil {
 		t.Fatal(err)

@@ -31,6 +31,7 @@ const (
 	frameComplaint
 	frameEvidence
 	frameDecision
+	framePing  // says nothing but that its sender is there
 	frameTypes // one more than the last
 )
 
@@ -72,6 +73,9 @@ func parseHeader(b []byte) (frameHeader, error) {
 	}
 	h := frameHeader{kind: frameType(b[5]), length: u32(b[8:]), chunk: u32(b[24:]), checksum: u32(b[28:]), sequence: u32(b[32:])}
 	copy(h.roster[:], b[12:20])
+	if h.kind == framePing && h != (frameHeader{kind: framePing, sequence: h.sequence}) {
+		return frameHeader{}, fault.Errorf(fault.Damaged, "frame: a ping that says something")
+	}
 	return h, nil
 }
 

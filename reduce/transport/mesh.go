@@ -3,12 +3,13 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"lockstep/internal/fault"
 	"lockstep/internal/signed"
 	"lockstep/reduce"
-	"lockstep/reduce/commit"
 )
 
 // Pauses between attempts to connect.
@@ -18,6 +19,8 @@ const (
 	// otherWay is how long the higher peer ID waits for the lower one to dial
 	// before it tries by itself.
 	otherWay = time.Second
+	// reportEvery bounds how often peers can make a node say what they did.
+	reportEvery = time.Second
 )
 
 // mesh keeps one bulk connection to each wanted peer and takes those that
@@ -26,18 +29,20 @@ const (
 type mesh struct {
 	self      signed.PeerID
 	transport Transport
-	shape     commit.Shape
-	throttle  int
+	terms     terms
 	post      func(queued)
+	report    func(p signed.PeerID, why error) // of a connection that a peer's fault ended
 
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
 
-	mu     sync.Mutex
-	closed bool
-	conns  map[signed.PeerID]*conn
-	wanted map[signed.PeerID]*wish
+	mu       sync.Mutex
+	closed   bool
+	conns    map[signed.PeerID]*conn
+	backlogs map[signed.PeerID]*backlog // of all who ever connected: members of the registry
+	wanted   map[signed.PeerID]*wish
+	reported time.Time // when report was last called
 }
 
 // wish is a peer that a connection is kept to.
@@ -55,11 +60,11 @@ type queued struct {
 	payload []byte // the memory that an Arrival views
 }
 
-func newMesh(self signed.PeerID, t Transport, shape commit.Shape, throttle int, post func(queued)) *mesh {
+func newMesh(self signed.PeerID, t Transport, terms terms, post func(queued), report func(signed.PeerID, error)) *mesh {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &mesh{
-		self: self, transport: t, shape: shape, throttle: throttle, post: post, ctx: ctx, cancel: cancel,
-		conns: map[signed.PeerID]*conn{}, wanted: map[signed.PeerID]*wish{},
+		self: self, transport: t, terms: terms, post: post, report: report, ctx: ctx, cancel: cancel,
+		conns: map[signed.PeerID]*conn{}, backlogs: map[signed.PeerID]*backlog{}, wanted: map[signed.PeerID]*wish{},
 	}
 	m.workers.Go(m.accept)
 	return m
@@ -72,7 +77,7 @@ func (m *mesh) accept() {
 		if err != nil {
 			return // closed
 		}
-		m.attach(newConn(c, m.lower(c.Peer()), m.shape, m.throttle))
+		m.attach(c, m.lower(c.Peer()))
 	}
 }
 
@@ -131,7 +136,7 @@ func (m *mesh) keep(p signed.PeerID, w *wish) {
 		}
 		if address != "" {
 			if c, err := m.transport.Dial(m.ctx, p, address); err == nil {
-				m.attach(newConn(c, !m.lower(p), m.shape, m.throttle))
+				m.attach(c, !m.lower(p))
 				continue
 			}
 		}
@@ -152,43 +157,53 @@ func (m *mesh) wait(d time.Duration, w *wish) bool {
 	}
 }
 
-// attach puts a new connection to work. The machines hear Connected, after
-// Disconnected if it takes the place of another.
-func (m *mesh) attach(c *conn) {
-	p := c.Peer()
+// Why connections end that break no rule.
+var (
+	errSurplus  = errors.New("another connection to this peer stands")
+	errReplaced = errors.New("a newer connection takes its place")
+	errBroken   = errors.New("a machine breaks with this peer")
+	errClosed   = errors.New("the mesh is closed")
+)
+
+// attach puts a new connection to work. It takes the place of another unless
+// that one is preferred and alive: a peer that was restarted, or lost its
+// connection without our noticing, must not wait for us to notice. The machines
+// hear Connected, after Disconnected if a connection was replaced.
+func (m *mesh) attach(raw Conn, preferred bool) {
+	p := raw.Peer()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.backlogs[p] == nil {
+		m.backlogs[p] = &backlog{}
+	}
+	c := newConn(raw, preferred, m.terms, m.backlogs[p])
 	old := m.conns[p]
-	if m.closed || p == m.self || (old != nil && old.preferred && !c.preferred) {
-		c.stop()
+	if m.closed || p == m.self || (old != nil && old.preferred && !c.preferred && old.silence() <= pingAfter) {
+		c.stop(errSurplus)
 		return
 	}
 	if old != nil {
-		old.stop()
+		old.stop(errReplaced)
 		m.post(queued{event: reduce.Disconnected{Peer: p}})
 	}
 	m.conns[p] = c
 	m.post(queued{event: reduce.Connected{Peer: p}})
 	m.workers.Go(func() {
-		c.read(func(msg reduce.Message, payload []byte) {
+		m.detach(c, c.read(func(msg reduce.Message, payload []byte) {
 			m.post(queued{reduce.Arrival{From: p, Message: msg}, c, payload})
-		})
-		m.detach(c)
+		}))
 	})
-	m.workers.Go(func() {
-		c.write()
-		m.detach(c)
-	})
+	m.workers.Go(func() { m.detach(c, c.write()) })
 }
 
-// detach forgets a connection that has ended.
-func (m *mesh) detach(c *conn) {
-	c.stop()
+// detach forgets a connection that has ended, for a reason.
+func (m *mesh) detach(c *conn, reason error) {
+	c.stop(reason)
 	p := c.Peer()
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.conns[p] != c {
-		return // replaced, or detached by its other goroutine
+	if m.conns[p] != c { // replaced, or detached by its other goroutine
+		m.mu.Unlock()
+		return
 	}
 	delete(m.conns, p)
 	m.post(queued{event: reduce.Disconnected{Peer: p}})
@@ -197,6 +212,16 @@ func (m *mesh) detach(c *conn) {
 		case w.lost <- struct{}{}:
 		default:
 		}
+	}
+	why := c.why()
+	tell := fault.KindOf(why) == fault.Damaged || fault.KindOf(why) == fault.Network
+	tell = tell && time.Since(m.reported) >= reportEvery
+	if tell {
+		m.reported = time.Now()
+	}
+	m.mu.Unlock()
+	if tell {
+		m.report(p, why)
 	}
 }
 
@@ -217,7 +242,7 @@ func (m *mesh) drop(p signed.PeerID) {
 	m.mu.Unlock()
 	if c != nil {
 		c.dropped.Store(true)
-		m.detach(c)
+		m.detach(c, errBroken)
 	}
 }
 
@@ -226,7 +251,7 @@ func (m *mesh) close() {
 	m.mu.Lock()
 	m.closed = true
 	for _, c := range m.conns {
-		c.stop()
+		c.stop(errClosed)
 	}
 	m.mu.Unlock()
 	m.cancel()

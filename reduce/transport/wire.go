@@ -123,6 +123,8 @@ func maxPayload(shape commit.Shape, k frameType) int {
 		return 4 + maxSingle + 32*shape.Leaves()
 	case frameEvidence:
 		return 4 + maxSingle + maxEvidence
+	case framePing:
+		return 0
 	}
 	return 4 + maxSingle
 }

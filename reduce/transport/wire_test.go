@@ -83,7 +83,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 			t.Errorf("%T came back as\n%+v, want\n%+v", m, got, want)
 		}
 	}
-	for k := frameRoster; k < frameTypes; k++ {
+	for k := frameRoster; k < framePing; k++ {
 		if !seen[k] {
 			t.Errorf("no sample of frame type %d", k)
 		}
@@ -134,7 +134,7 @@ func TestFramesSeeFlippedBits(t *testing.T) {
 
 // readFrame reads one frame as a connection does.
 func readFrame(frame []byte) (reduce.Message, error) {
-	c := newConn(&memoryConn{Reader: bytes.NewReader(frame)}, true, smallShape, 0)
+	c := newConn(&memoryConn{Reader: bytes.NewReader(frame)}, true, terms{smallShape, reduce.DefaultWindow, 0}, &backlog{})
 	var got reduce.Message
 	err := c.read(func(m reduce.Message, _ []byte) { got = m })
 	if got != nil {
