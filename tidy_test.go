@@ -20,7 +20,7 @@ import (
 // arrows lists what each room may import from this module. A room that is not
 // in the table may import nothing. "internal/" stands for all of internal.
 var arrows = map[string][]string{
-	"cmd/lockstep":     {"swarm", "swarm/control", "validate", "validate/ledger", "reduce", "reduce/commit", "reduce/transport", "stream", "stream/tokenizer", "hub", "hub/safetensors", "hub/server", "observe", "config", "model", "optim", "internal/"},
+	"cmd/lockstep":     {"swarm", "swarm/control", "validate", "validate/ledger", "reduce", "reduce/commit", "reduce/transport", "stream", "stream/tokenizer", "hub", "hub/client", "hub/safetensors", "hub/server", "observe", "config", "model", "optim", "internal/"},
 	"swarm":            {"swarm/control", "validate", "validate/ledger", "reduce", "reduce/commit", "reduce/transport", "stream", "stream/tokenizer", "hub", "hub/safetensors", "model", "optim", "internal/"},
 	"swarm/control":    {"reduce", "reduce/commit", "reduce/transport", "internal/"},
 	"validate":         {"validate/ledger", "model", "stream", "stream/tokenizer", "reduce/commit", "internal/"},
@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"stream/tokenizer": {"stream/corpus", "internal/"},
 	"stream/corpus":    {"internal/"},
 	"hub":              {"hub/safetensors", "hub/internal/strictjson", "internal/"},
+	"hub/client":       {"hub", "internal/"},
 	"hub/server":       {"hub", "internal/"},
 	"hub/safetensors":  {"hub/internal/strictjson", "internal/"},
 	"observe":          {"internal/"},

@@ -168,7 +168,7 @@ func (d *Directory) Tags(ctx context.Context) ([]Tag, error) {
 		}
 		tags = append(tags, Tag{Name: e.Name(), Commit: id})
 	}
-	slices.SortFunc(tags, compareTags)
+	SortTags(tags)
 	return tags, nil
 }
 

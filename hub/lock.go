@@ -50,6 +50,16 @@ func lock(ctx context.Context, path string, shared bool) (*fileLock, error) {
 // unlock releases the lock.
 func (l *fileLock) unlock() { l.file.Close() }
 
+// Lock takes an exclusive advisory lock on a file, which is made if need be, and
+// returns what gives it back. Python's filelock takes the same kind.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
+	l, err := lock(ctx, path, false)
+	if err != nil {
+		return nil, err
+	}
+	return l.unlock, nil
+}
+
 // Sleep waits for d or for the end of ctx, whichever comes first.
 func Sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {

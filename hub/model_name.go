@@ -144,6 +144,16 @@ func hubName(name string) (ModelName, error) {
 	return ModelName{Kind: OnHub, Name: id, Revision: revision}, nil
 }
 
+// HubID checks the id of a repository on the Hub: "owner/name", or "name" for
+// those that are older than owners.
+func HubID(id string) (string, error) {
+	name, err := hubName(id)
+	if err == nil && name.Revision != "" {
+		err = fault.Errorf(fault.Usage, "%q is an id with a revision; the id alone is wanted", clip(id))
+	}
+	return name.Name, err
+}
+
 // hubPart reports whether p can be an owner or a name on the Hub.
 func hubPart(p string) bool {
 	if p == "" || len(p) > maxHubID || strings.ContainsAny(p[:1]+p[len(p)-1:], "-.") ||

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -97,6 +98,9 @@ func isHex(s string) bool {
 }
 
 func isCommitID(s string) bool { return len(s) == idDigits && isHex(s) }
+
+// SortTags sorts tags as Repository.Tags returns them.
+func SortTags(tags []Tag) { slices.SortFunc(tags, compareTags) }
 
 // compareTags orders numbers by value, before all other names.
 func compareTags(a, b Tag) int {

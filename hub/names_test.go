@@ -37,7 +37,7 @@ func TestEpochTags(t *testing.T) {
 }
 
 func TestDecodeRecordIsStrict(t *testing.T) {
-	valid := record{parent: strings.Repeat("0", 40), message: "m", files: []FileInfo{{"a", 1, merkle.Digest{1}}, {"b/c", 2, merkle.Digest{2}}}}.encode()
+	valid := record{parent: strings.Repeat("0", 40), message: "m", files: []FileInfo{{Path: "a", Size: 1, SHA256: merkle.Digest{1}}, {Path: "b/c", Size: 2, SHA256: merkle.Digest{2}}}}.encode()
 	if _, err := decodeRecord(valid); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestDecodeRecordIsStrict(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.says)
 		}
 	}
-	upper := bytes.Replace((record{files: []FileInfo{{"a", 1, merkle.Digest{0xab}}}}).encode(), []byte("ab00"), []byte("AB00"), 1)
+	upper := bytes.Replace((record{files: []FileInfo{{Path: "a", Size: 1, SHA256: merkle.Digest{0xab}}}}).encode(), []byte("ab00"), []byte("AB00"), 1)
 	if _, err := decodeRecord(upper); err == nil || !strings.Contains(err.Error(), "canonical") {
 		t.Errorf("digest in upper case: %v", err)
 	}
@@ -87,7 +87,7 @@ func TestDecodeRecordIsStrict(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add((record{}).encode())
-	f.Add(record{parent: strings.Repeat("a", 40), message: "é\n\"", files: []FileInfo{{"a", 1, merkle.Digest{1}}, {"b/c", 2, merkle.Digest{2}}}}.encode())
+	f.Add(record{parent: strings.Repeat("a", 40), message: "é\n\"", files: []FileInfo{{Path: "a", Size: 1, SHA256: merkle.Digest{1}}, {Path: "b/c", Size: 2, SHA256: merkle.Digest{2}}}}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := decodeRecord(data)
 		if err != nil {

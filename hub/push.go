@@ -92,8 +92,9 @@ func (e *TagConflictError) Fault() fault.Kind { return fault.Refused }
 // equal bytes, that is success (files that others keep in the repository, such
 // as a licence, do not matter); with other bytes it is a *TagConflictError.
 //
-// A moved head and failures that may pass are retried as backoff says. What
-// waiting cannot cure (a conflict, a refusal, a full disk, damage, bad
+// A moved head and failures that may pass are retried as backoff says, or later
+// if the repository asks for it; a longer wait than backoff.Longest ends the push,
+// for its caller to plan with. What waiting cannot cure (a conflict, a refusal, a full disk, damage, bad
 // arguments, a cancelled ctx) ends it at once. Both ways the error is a
 // *PushError, so that the next miner can take over.
 //
@@ -115,10 +116,24 @@ func PushEpoch(ctx context.Context, repo Repository, epoch uint64, files []Conte
 		if attempt == backoff.Attempts || !mayPass(ctx, err) {
 			return Pushed{}, &PushError{Epoch: epoch, Attempts: attempt, Err: err}
 		}
-		if err := backoff.Sleep(ctx, backoff.wait(attempt)); err != nil {
+		pause := max(backoff.wait(attempt), askedToWait(err))
+		if pause > backoff.Longest { // trying before is in vain
+			return Pushed{}, &PushError{Epoch: epoch, Attempts: attempt, Err: err}
+		}
+		if err := backoff.Sleep(ctx, pause); err != nil {
 			return Pushed{}, &PushError{Epoch: epoch, Attempts: attempt, Err: err}
 		}
 	}
+}
+
+// askedToWait is what the repository asked to wait: a quota that is used up tells
+// when it is renewed.
+func askedToWait(err error) time.Duration {
+	var asked interface{ RetryAfter() time.Duration }
+	if errors.As(err, &asked) {
+		return asked.RetryAfter()
+	}
+	return 0
 }
 
 // withDigests computes the digests that are not known yet, so that an existing
@@ -205,10 +220,15 @@ func findPushed(ctx context.Context, repo Repository, tag string, files []Conten
 		switch j := slices.IndexFunc(theirs, func(f FileInfo) bool { return f.Path == c.Path }); {
 		case j < 0:
 			detail = "is missing"
-		case theirs[j].Size != c.Size || theirs[j].SHA256 != c.SHA256:
-			detail = fmt.Sprintf("has %d bytes with SHA-256 %s, ours %d with %s", theirs[j].Size, theirs[j].SHA256, c.Size, c.SHA256)
 		default:
-			continue
+			same, err := theirs[j].Holds(c)
+			if err != nil {
+				return Pushed{}, false, err
+			}
+			if same {
+				continue
+			}
+			detail = fmt.Sprintf("has %d bytes, %s; ours %d, SHA-256 %s", theirs[j].Size, theirs[j].digest(), c.Size, c.SHA256)
 		}
 		return Pushed{}, false, &TagConflictError{Tag: tag, Commit: commit.ID, Path: c.Path, Detail: detail}
 	}

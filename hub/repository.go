@@ -3,7 +3,9 @@ package hub
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 
@@ -47,11 +49,44 @@ type Tag struct {
 	Commit string
 }
 
-// FileInfo describes a file of a commit.
+// FileInfo describes a file of a commit. A repository names its content by one
+// of two digests.
 type FileInfo struct {
 	Path   string
 	Size   int64
-	SHA256 merkle.Digest
+	SHA256 merkle.Digest // zero where the repository knows the content by GitID
+	GitID  string        // git's name of the content, 40 hex digits, or ""
+}
+
+// Holds reports whether the file has exactly the bytes of c, whose digest is
+// known.
+func (f FileInfo) Holds(c Content) (bool, error) {
+	if f.Size != c.Size {
+		return false, nil
+	}
+	if !f.SHA256.IsZero() {
+		return f.SHA256 == c.SHA256, nil
+	}
+	h := NewGitID(c.Size)
+	if err := c.Write(h); err != nil {
+		return false, err
+	}
+	return f.GitID != "" && f.GitID == fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+// digest says by which digest the content is known, for people.
+func (f FileInfo) digest() string {
+	if f.SHA256.IsZero() {
+		return "git's " + f.GitID
+	}
+	return "SHA-256 " + f.SHA256.String()
+}
+
+// NewGitID returns the hash that makes git's name of a content of size bytes.
+func NewGitID(size int64) hash.Hash {
+	h := sha1.New()
+	fmt.Fprintf(h, "blob %d\x00", size)
+	return h
 }
 
 // File is an open file. Its contents do not change while it is open.

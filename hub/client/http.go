@@ -1,0 +1,294 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"lockstep/hub"
+	"lockstep/internal/fault"
+)
+
+const (
+	maxAnswer    = 64 << 20 // bytes of a JSON answer
+	maxRedirects = 10
+	stallTime    = 60 * time.Second // without a byte in either direction
+	answerTime   = 3 * time.Minute  // for the first byte of an answer
+)
+
+// Client talks to one endpoint. It is safe for concurrent use.
+type Client struct {
+	config   Config
+	endpoint *url.URL
+	http     *http.Client
+	now      func() time.Time
+	who      struct {
+		sync.Mutex
+		name string
+	}
+}
+
+// New returns a client. It sends nothing yet.
+func New(c Config) (*Client, error) {
+	c.Endpoint = strings.TrimRight(cmp.Or(c.Endpoint, DefaultEndpoint), "/")
+	if err := checkEndpoint(c.Endpoint); err != nil {
+		return nil, err
+	}
+	if c.Backoff.Attempts == 0 && c.Backoff.Sleep == nil {
+		c.Backoff = hub.Backoff{Attempts: 6, First: time.Second, Longest: 8 * time.Second, Sleep: hub.Sleep}
+	}
+	if err := c.Backoff.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Transport == nil {
+		c.Transport = newTransport()
+	}
+	c.Agent = cmp.Or(c.Agent, "lockstep") + "; go/" + strings.TrimPrefix(runtime.Version(), "go")
+	u, err := url.Parse(c.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	k := &Client{config: c, endpoint: u, now: time.Now}
+	k.http = &http.Client{Transport: guard{k}, CheckRedirect: k.checkRedirect}
+	return k, nil
+}
+
+func newTransport() http.RoundTripper {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: answerTime,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       90 * time.Second,
+		DisableCompression:    true, // lengths and digests are those of the bytes sent
+	}
+}
+
+// Endpoint is the address of the Hub.
+func (k *Client) Endpoint() string { return k.config.Endpoint }
+
+// guard sets the headers of every request, also of redirected ones: the token
+// for the endpoint and for nobody else.
+type guard struct{ k *Client }
+
+type bareKey struct{}
+
+// bare marks requests to addresses that carry their own signature.
+func bare(ctx context.Context) context.Context { return context.WithValue(ctx, bareKey{}, true) }
+
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	k := g.k
+	r = r.Clone(r.Context())
+	r.Header.Del("Authorization")
+	r.Header.Set("User-Agent", k.config.Agent)
+	r.Header.Set("Accept-Encoding", "identity")
+	own := r.URL.Scheme == k.endpoint.Scheme && r.URL.Host == k.endpoint.Host
+	if own && k.config.Token != "" && r.Context().Value(bareKey{}) == nil {
+		r.Header.Set("Authorization", "Bearer "+k.config.Token)
+	}
+	return k.config.Transport.RoundTrip(r)
+}
+
+type stayKey struct{}
+
+// stay marks requests whose answer is wanted from the endpoint itself: a
+// redirect to another host is then the answer.
+func stay(ctx context.Context) context.Context { return context.WithValue(ctx, stayKey{}, true) }
+
+func (k *Client) checkRedirect(r *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) >= maxRedirects:
+		return fault.Errorf(fault.Refused, "more than %d redirects from %s", maxRedirects, via[0].URL.Redacted())
+	case r.URL.Scheme != "http" && r.URL.Scheme != "https":
+		return fault.Errorf(fault.Refused, "%s redirects to %s", via[0].URL.Redacted(), r.URL.Scheme)
+	case r.Context().Value(stayKey{}) != nil && r.URL.Host != k.endpoint.Host:
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// request is one that may be repeated.
+type request struct {
+	method, path string // path below the endpoint, or a whole address
+	body         []byte
+	contentType  string
+	headers      http.Header
+}
+
+// send does a request once. Its body is watched: a connection on which nothing
+// moves for stallTime is given up.
+func (k *Client) send(ctx context.Context, method, address, contentType string, body func() (io.ReadCloser, error), size int64, headers http.Header) (*http.Response, error) {
+	if k.config.Offline {
+		return nil, fault.Errorf(fault.Network, "%s %s: HF_HUB_OFFLINE is set", method, address)
+	}
+	if strings.HasPrefix(address, "/") {
+		address = k.config.Endpoint + address
+	}
+	watched, watch := newWatch(ctx)
+	r, err := http.NewRequestWithContext(watched, method, address, nil)
+	if err != nil {
+		watch.stop()
+		return nil, fault.Wrap(fault.Refused, err)
+	}
+	if body != nil {
+		r.GetBody = func() (io.ReadCloser, error) {
+			b, err := body()
+			if err != nil {
+				return nil, err
+			}
+			return watch.sending(b), nil
+		}
+		if r.Body, err = r.GetBody(); err != nil {
+			watch.stop()
+			return nil, err
+		}
+		r.ContentLength = size
+		if size == 0 {
+			r.Body = http.NoBody
+		}
+		r.Header.Set("Content-Type", contentType)
+	}
+	for name, values := range headers {
+		r.Header[name] = values
+	}
+	response, err := k.http.Do(r)
+	if err != nil {
+		err = watch.explain(err)
+		watch.stop()
+		return nil, networkError(ctx, err)
+	}
+	response.Body = watch.receiving(response.Body)
+	return response, nil
+}
+
+// networkError gives a failed connection its kind. Errors that have one (a
+// content that cannot be read, a refused redirect) keep it.
+func networkError(ctx context.Context, err error) error {
+	var known fault.Faulter
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return err
+	}
+	return fault.Wrap(fault.Network, err)
+}
+
+// repeat tries until it succeeds, as often as the backoff allows, for as long as
+// failures may pass. A server's own wish to wait counts, up to longestWait.
+func (k *Client) repeat(ctx context.Context, try func() error) error {
+	b := k.config.Backoff
+	pause := b.First
+	for attempt := 1; ; attempt++ {
+		err := try()
+		if err == nil || attempt == b.Attempts || fault.KindOf(err) != fault.Network || ctx.Err() != nil || k.config.Offline {
+			return err
+		}
+		d := pause + time.Duration(rand.Int64N(int64(pause/4)+1)) // so that a crowd does not come back at once
+		var status *StatusError
+		if errors.As(err, &status) && status.Wait > 0 {
+			if status.Wait > longestWait {
+				return err // for the caller to plan with
+			}
+			d = status.Wait
+		}
+		if serr := b.Sleep(ctx, d); serr != nil {
+			return err
+		}
+		pause = min(2*pause, b.Longest)
+	}
+}
+
+// call does a request, repeats it where that may help, and returns the body of
+// a good answer.
+func (k *Client) call(ctx context.Context, q request) (body []byte, header http.Header, err error) {
+	err = k.repeat(ctx, func() error {
+		body, header, err = k.once(ctx, q)
+		if err == nil && isPage(body) {
+			err = fault.Errorf(fault.Network, "%s: %s", q.path, pageInstead)
+		}
+		return err
+	})
+	return body, header, err
+}
+
+// once does a request without repetition.
+func (k *Client) once(ctx context.Context, q request) ([]byte, http.Header, error) {
+	var open func() (io.ReadCloser, error)
+	if q.body != nil {
+		open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(q.body)), nil }
+	}
+	r, err := k.send(ctx, q.method, q.path, q.contentType, open, int64(len(q.body)), q.headers)
+	if err != nil {
+		return nil, nil, err
+	}
+	return k.finish(ctx, r)
+}
+
+// finish reads an answer.
+func (k *Client) finish(ctx context.Context, r *http.Response) ([]byte, http.Header, error) {
+	defer r.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer+1))
+	switch {
+	case r.StatusCode < 200 || r.StatusCode > 299: // what can be read of the error is enough
+		return nil, nil, statusError(r, body, k.now())
+	case err != nil:
+		return nil, nil, networkError(ctx, fmt.Errorf("%s %s: the answer ended early: %w", r.Request.Method, r.Request.URL.Path, err))
+	case len(body) > maxAnswer:
+		return nil, nil, fault.Errorf(fault.Refused, "%s %s: an answer of more than %d bytes", r.Request.Method, r.Request.URL.Path, maxAnswer)
+	}
+	return body, r.Header, nil
+}
+
+// getJSON reads a JSON answer.
+func (k *Client) getJSON(ctx context.Context, path string, into any) (http.Header, error) {
+	body, header, err := k.call(ctx, request{method: http.MethodGet, path: path})
+	if err == nil {
+		err = decode(path, body, into)
+	}
+	return header, err
+}
+
+// postJSON sends JSON and reads JSON; into may be nil.
+func (k *Client) postJSON(ctx context.Context, path, contentType string, value, into any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	body, _, err := k.call(ctx, request{method: http.MethodPost, path: path, body: text, contentType: contentType})
+	if err == nil && into != nil {
+		err = decode(path, body, into)
+	}
+	return err
+}
+
+// decode reads an answer that should be JSON. What is not came from somewhere
+// else on the way, such as the login page of a network, and may be gone later.
+func decode(path string, body []byte, into any) error {
+	err := json.Unmarshal(body, into)
+	if err == nil {
+		return nil
+	}
+	if isPage(body) {
+		return fault.Errorf(fault.Network, "%s: %s", path, pageInstead)
+	}
+	return fault.Errorf(fault.Network, "%s: the answer is not the JSON expected: %w", path, err)
+}
+
+const pageInstead = "a web page instead of JSON: is a proxy or a login page in between?"
+
+func isPage(body []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) }
