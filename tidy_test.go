@@ -56,9 +56,9 @@ var arrows = map[string][]string{
 var third = map[string][]string{
 	"github.com/spf13/cobra":               {"cmd/lockstep/"},
 	"github.com/spf13/pflag":               {"cmd/lockstep/", "config/load.go"},
-	"github.com/spf13/viper":               {"config/load.go"},
+	"github.com/spf13/viper":               {"config/load.go", "config/file.go"},
 	"github.com/go-viper/mapstructure/v2":  {"config/load.go"},
-	"go.yaml.in/yaml/v3":                   {"config/load.go", "config/save.go"},
+	"go.yaml.in/yaml/v3":                   {"config/file.go", "config/save.go"},
 	"github.com/fxamacker/cbor/v2":         {"internal/signed/cbor.go"},
 	"github.com/pkoukk/tiktoken-go":        {"stream/tokenizer/"},
 	"github.com/pkoukk/tiktoken-go-loader": {"stream/tokenizer/"},

@@ -85,6 +85,42 @@ func (f field) check() error {
 	return nil
 }
 
+// checkText refuses text that is no value of type t, and what would train with
+// another number: fractions for integers, bare numbers for durations, numbers
+// that look octal.
+func checkText(t reflect.Type, text string) error {
+	switch kind := t.Kind(); {
+	case t == reflect.TypeFor[time.Duration]():
+		if _, err := time.ParseDuration(text); err != nil {
+			if _, err := parseFloat(text); err == nil {
+				return fmt.Errorf("%s is a duration without a unit; write 30s or 2m", text)
+			}
+			return fmt.Errorf("%q is not a duration; write 30s or 2m", text)
+		}
+	case len(text) > 1 && text[0] == '0' && (kind == reflect.Int || kind == reflect.Uint64):
+		return fmt.Errorf("%s starts with 0; write the number in decimal", text)
+	case kind == reflect.Int:
+		if _, err := strconv.ParseInt(text, 10, 64); err != nil {
+			return fmt.Errorf("%s is not a whole number", text)
+		}
+	case kind == reflect.Uint64:
+		if _, err := strconv.ParseUint(text, 10, 64); err != nil {
+			return fmt.Errorf("%s is not a whole number from 0 to 2^64 - 1", text)
+		}
+	case kind == reflect.Float64:
+		if _, err := parseFloat(text); err != nil {
+			return fmt.Errorf("%s is not a number", text)
+		}
+	case kind == reflect.Bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%s is neither true nor false", text)
+		}
+	case kind == reflect.Slice:
+		return fmt.Errorf("a list can only be given in the file")
+	}
+	return nil
+}
+
 func parseFloat(s string) (float64, error) { return strconv.ParseFloat(s, 64) }
 
 // mustParse reads a limit from a struct tag of this package.

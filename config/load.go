@@ -3,17 +3,14 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"reflect"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
-	"go.yaml.in/yaml/v3"
 
 	"lockstep/internal/fault"
 )
@@ -25,8 +22,16 @@ const EnvPrefix = "LOCKSTEP_"
 // the command, SHARED_DATA by tests.
 var otherVariables = map[string]bool{"LOCKSTEP_ISA": true, "LOCKSTEP_SHARED_DATA": true}
 
-// maxFile caps the configuration file.
-const maxFile = 1 << 20
+// Flags lists the settings that have a flag: all but lists.
+func Flags() (names []string) {
+	c := Default()
+	for _, f := range fields(&c) {
+		if f.value.Kind() != reflect.Slice {
+			names = append(names, f.Flag)
+		}
+	}
+	return names
+}
 
 // AddFlags gives fs a flag for each named setting ("seq-len"). Defaults and
 // help come from the Config, so they cannot drift apart. It panics on a name
@@ -66,186 +71,124 @@ func AddFlags(fs *pflag.FlagSet, names ...string) {
 // Every error is fault.Config, names where the value came from, and no error
 // leaves a half-filled Config behind.
 func Load(fs *pflag.FlagSet, environ []string, path string) (Config, error) {
+	c, _, err := load(fs, environ, path)
+	return c, err
+}
+
+// Setting is one setting as it holds, as text, and where it comes from:
+// "--steps", "LOCKSTEP_TRAIN_STEPS", "run.yaml:3" or "default".
+type Setting struct {
+	Key    string `json:"key"`
+	Value  any    `json:"value"`
+	Origin string `json:"origin"`
+}
+
+// Explain loads as Load does and tells where each setting comes from.
+func Explain(fs *pflag.FlagSet, environ []string, path string) ([]Setting, error) {
+	c, origins, err := load(fs, environ, path)
+	if err != nil {
+		return nil, err
+	}
+	var out []Setting
+	for _, f := range fields(&c) {
+		out = append(out, Setting{f.Key, plain(f.value), origins[f.Key]})
+	}
+	return out, nil
+}
+
+func load(fs *pflag.FlagSet, environ []string, path string) (Config, map[string]string, error) {
 	c := Default()
 	v := viper.NewWithOptions(viper.KeyDelimiter("."))
 	known := fields(&c)
 	for _, f := range known {
 		v.SetDefault(f.Key, f.value.Interface())
 		if err := v.BindEnv(f.Key, f.Env()); err != nil {
-			return Config{}, fault.Errorf(fault.Config, "%s: %w", f.Env(), err)
+			return Config{}, nil, fault.Errorf(fault.Config, "%s: %w", f.Env(), err)
 		}
 		if fs == nil {
 			continue
 		}
 		if flag := fs.Lookup(f.Flag); flag != nil {
 			if err := v.BindPFlag(f.Key, flag); err != nil {
-				return Config{}, fault.Errorf(fault.Config, "--%s: %w", f.Flag, err)
+				return Config{}, nil, fault.Errorf(fault.Config, "--%s: %w", f.Flag, err)
 			}
 		}
 	}
 	if err := checkEnvironment(known, environ); err != nil {
-		return Config{}, err
+		return Config{}, nil, err
 	}
+	lines := map[string]int{}
 	if path != "" {
-		if err := readFile(v, known, path); err != nil {
-			return Config{}, err
+		var err error
+		if lines, err = readFile(v, known, path); err != nil {
+			return Config{}, nil, err
 		}
 	}
-	err := v.Unmarshal(&c, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
-		strictNumbers, mapstructure.StringToTimeDurationHookFunc())),
+	err := v.Unmarshal(&c, viper.DecodeHook(mapstructure.StringToTimeDurationHookFunc()),
 		func(d *mapstructure.DecoderConfig) { d.ErrorUnused = true })
 	if err != nil {
-		return Config{}, fault.Errorf(fault.Config, "configuration%s: %w", in(path), oneLine(err))
+		return Config{}, nil, fault.Errorf(fault.Config, "configuration: %w", oneLine(err))
 	}
-	if err := c.Validate(); err != nil {
-		return Config{}, err
+	origins := originsOf(known, fs, lines, path)
+	for _, f := range fields(&c) {
+		if err := f.check(); err != nil {
+			return Config{}, nil, fault.Errorf(fault.Config, "%s: %w", origins[f.Key], err)
+		}
 	}
-	return c, nil
+	return c, origins, c.Validate()
 }
 
-func in(path string) string {
-	if path == "" {
-		return ""
+// originsOf tells where each setting comes from.
+func originsOf(known []field, fs *pflag.FlagSet, lines map[string]int, path string) map[string]string {
+	origins := map[string]string{}
+	for _, f := range known {
+		switch line, inFile := lines[f.Key]; {
+		case fs != nil && fs.Changed(f.Flag):
+			origins[f.Key] = "--" + f.Flag
+		case os.Getenv(f.Env()) != "":
+			origins[f.Key] = f.Env()
+		case inFile:
+			origins[f.Key] = fmt.Sprintf("%s:%d", path, line)
+		default:
+			origins[f.Key] = "default"
+		}
 	}
-	return " (" + path + ")"
+	return origins
 }
 
-// oneLine folds mapstructure's list of errors into a single line.
+// oneLine folds a list of errors into a single line.
 func oneLine(err error) error {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	return errors.New(strings.ReplaceAll(text, "decoding failed due to the following error(s): ", ""))
 }
 
 // checkEnvironment refuses LOCKSTEP_ variables that mean nothing, so that a
-// misspelt one is not silently without effect.
+// misspelt one is not silently without effect, and values that are none.
 func checkEnvironment(known []field, environ []string) error {
 	names := make([]string, 0, len(known))
+	byName := map[string]field{}
 	for _, f := range known {
 		names = append(names, f.Env())
+		byName[f.Env()] = f
 	}
 	for _, kv := range environ {
-		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, EnvPrefix) && !otherVariables[name] && !contains(names, name) {
-			return fault.Errorf(fault.Config, "environment: %s is no setting%s", name, suggest(name, names))
-		}
-	}
-	return nil
-}
-
-// readFile reads the YAML file into v after checking its keys by hand: viper
-// folds case, merges twins and ignores what it does not know.
-func readFile(v *viper.Viper, known []field, path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fault.Errorf(fault.Config, "configuration file: %w", err)
-	}
-	if info.Size() > maxFile {
-		return fault.Errorf(fault.Config, "configuration file %s: %d bytes; at most %d are read", path, info.Size(), maxFile)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return fault.Errorf(fault.Config, "configuration file: %w", err)
-	}
-	var sections map[string]yaml.Node
-	if err := yaml.Unmarshal(raw, &sections); err != nil {
-		return fault.Errorf(fault.Config, "configuration file %s: %w", path, oneLine(err))
-	}
-	if err := checkKeys(known, sections, path); err != nil {
-		return err
-	}
-	v.SetConfigFile(path)
-	v.SetConfigType("yaml")
-	if err := v.ReadInConfig(); err != nil {
-		return fault.Errorf(fault.Config, "configuration file %s: %w", path, oneLine(err))
-	}
-	return nil
-}
-
-// checkKeys reports the first key of the file, by line, that means nothing.
-func checkKeys(known []field, sections map[string]yaml.Node, path string) error {
-	names := make([]string, 0, len(known))
-	for _, f := range known {
-		names = append(names, f.Key)
-	}
-	worst, line := "", math.MaxInt // whatever the map's order
-	note := func(key string, at int) {
-		if at < line {
-			worst, line = key, at
-		}
-	}
-	for section, node := range sections {
-		if node.Kind != yaml.MappingNode || !hasSection(names, section) && len(node.Content) == 0 {
-			note(section, node.Line)
+		name, text, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, EnvPrefix) || otherVariables[name] {
 			continue
 		}
-		for i := 0; i < len(node.Content); i += 2 { // key, value, key, value
-			if key := section + "." + node.Content[i].Value; !contains(names, key) {
-				note(key, node.Content[i].Line)
-			}
+		f, ok := byName[name]
+		if !ok {
+			return fault.Errorf(fault.Config, "environment: %s is no setting%s", name, suggest(name, names))
 		}
-	}
-	if worst != "" {
-		return fault.Errorf(fault.Config, "%s:%d: unknown key %s%s", path, line, worst, suggest(worst, names))
-	}
-	return twins(sections, path)
-}
-
-// twins refuses a key that stands twice in a section: YAML forbids it, and
-// the reader behind it would take either.
-func twins(sections map[string]yaml.Node, path string) error {
-	for _, node := range sections {
-		seen := map[string]bool{}
-		for i := 0; i < len(node.Content); i += 2 {
-			key := node.Content[i]
-			if seen[key.Value] {
-				return fault.Errorf(fault.Config, "%s:%d: key %s is already defined above", path, key.Line, key.Value)
-			}
-			seen[key.Value] = true
+		if text == "" {
+			continue // as if it were not there
+		}
+		if err := checkText(f.value.Type(), text); err != nil {
+			return fault.Errorf(fault.Config, "environment: %s: %w", name, err)
 		}
 	}
 	return nil
 }
-
-func hasSection(names []string, section string) bool {
-	for _, n := range names {
-		if strings.HasPrefix(n, section+".") {
-			return true
-		}
-	}
-	return false
-}
-
-// strictNumbers stops the conversions that would train with another number:
-// fractions cut to integers, bare numbers as nanoseconds, octal-looking text.
-func strictNumbers(from, to reflect.Type, data any) (any, error) {
-	switch {
-	case to == reflect.TypeFor[time.Duration]():
-		if s, ok := data.(string); ok {
-			if _, err := strconv.ParseFloat(s, 64); err == nil {
-				return nil, fmt.Errorf("%q is a duration without a unit; write 30s or 2m", s)
-			}
-		} else if from != to {
-			return nil, fmt.Errorf("%v is a duration without a unit; write 30s or 2m", data)
-		}
-	case isInteger(to.Kind()):
-		if f, ok := data.(float64); ok && f != math.Trunc(f) {
-			return nil, fmt.Errorf("%v is not a whole number", f)
-		}
-		if s, ok := data.(string); ok {
-			if len(s) > 1 && s[0] == '0' {
-				return nil, fmt.Errorf("%q starts with 0; write the number in decimal", s)
-			}
-			if _, err := strconv.ParseInt(s, 10, 64); err != nil {
-				if _, err := strconv.ParseUint(s, 10, 64); err != nil {
-					return nil, fmt.Errorf("%q is not a whole number", s)
-				}
-			}
-		}
-	}
-	return data, nil
-}
-
-func isInteger(k reflect.Kind) bool { return k >= reflect.Int && k <= reflect.Uint64 }
 
 func contains(list []string, s string) bool {
 	for _, x := range list {

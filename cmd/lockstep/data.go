@@ -19,7 +19,6 @@ func (a *app) data() *cobra.Command {
 		Use:     "data",
 		Short:   "Look at text: one row with its tokens, or a check of all rows",
 		GroupID: "use",
-		Args:    cobra.NoArgs,
 	}
 	cmd.AddCommand(a.dataShow(), a.dataCheck())
 	return cmd

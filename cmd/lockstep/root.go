@@ -41,8 +41,6 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
   lockstep generate --model run/hub/nano --prompt "The sea"`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentFlags().StringVar(&a.configFile, "config", "", "YAML file with settings")
 	root.AddGroup(
@@ -51,11 +49,24 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
 		&cobra.Group{ID: "use", Title: "Use:"},
 	)
 	root.AddCommand(
-		a.swarm(), a.train(), a.miner(), a.validator(),
-		a.verify(), a.hash(), a.doctor(), a.bench(),
+		a.swarm(), a.train(), a.miner(), a.validator(), a.keys(),
+		a.verify(), a.hash(), a.config(), a.doctor(), a.bench(),
 		a.generate(), a.eval(), a.data(), a.hub(), a.version(),
 	)
+	isGroup(root)
 	return root
+}
+
+// isGroup makes every command that only has others below it print its help when
+// it is called alone, and refuse a name that none of them has.
+func isGroup(cmd *cobra.Command) {
+	if cmd.HasSubCommands() {
+		cmd.Args = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	for _, sub := range cmd.Commands() {
+		isGroup(sub)
+	}
 }
 
 // runs makes a cobra body of a verb: it loads the configuration with the
