@@ -190,15 +190,6 @@ func checkEnvironment(known []field, environ []string) error {
 	return nil
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
 // suggest names the known word that s is the last part of, or the nearest one,
 // if one is near.
 func suggest(s string, known []string) string {
