@@ -17,20 +17,7 @@ func FuzzMatMul(f *testing.F) {
 			layout: Layout(layout % 3), m: int(m%40) + 1, n: int(n%70) + 1, k: int(k%1100) + 1,
 			aGap: int(gaps & 3), bGap: int(gaps >> 2 & 3), outGap: int(gaps >> 4 & 3), accumulate: accumulate,
 		}
-		if len(bits) < 4 {
-			bits = make([]byte, 4)
-		}
-		at := 0
-		o := c.operands(func() float32 {
-			if at+4 > len(bits) {
-				at = at%4 + 1 // another alignment gives other values
-				if at+4 > len(bits) {
-					at = 0
-				}
-			}
-			at += 4
-			return math.Float32frombits(binary.LittleEndian.Uint32(bits[at-4:]))
-		})
+		o := c.operands(floatsOf(bits))
 		want := c.reference(o)
 		for _, isa := range Available() {
 			restore := ForTest(isa)
@@ -39,4 +26,23 @@ func FuzzMatMul(f *testing.F) {
 			mustEqual(t, isa, c.n, got, want)
 		}
 	})
+}
+
+// floatsOf returns a function that reads float32 values from bits, over and
+// over; each time from another alignment, which gives other values.
+func floatsOf(bits []byte) func() float32 {
+	if len(bits) < 4 {
+		bits = make([]byte, 4)
+	}
+	at := 0
+	return func() float32 {
+		if at+4 > len(bits) {
+			at = at%4 + 1
+			if at+4 > len(bits) {
+				at = 0
+			}
+		}
+		at += 4
+		return math.Float32frombits(binary.LittleEndian.Uint32(bits[at-4:]))
+	}
 }

@@ -46,6 +46,74 @@ var rowMutants = []struct {
 				c.a[i] = FMA(-testAdamW.LR, float32(testAdamW.Decay*c.a[i]), c.a[i])
 			}
 		}},
+	{"an exponential with one step of Horner's rule not fused",
+		func(c *rowCall) { expSliceGeneric(c.a, c.b) },
+		func(c *rowCall) {
+			for i, x := range c.b {
+				t := FMA(x, log2E, roundMagic)
+				n := t - roundMagic
+				r := FMA(-n, ln2Low, FMA(-n, ln2High, x))
+				p := FMA(FMA(FMA(FMA(expC6, r, expC5), r, expC4), r, expC3), r, expC2)
+				p = float32(FMA(p, r, 1)*r) + 1
+				c.a[i] = math.Float32frombits(math.Float32bits(p) + math.Float32bits(t)<<23)
+			}
+		}},
+	{"a GELU whose exponent is a single float",
+		func(c *rowCall) { geluForwardGeneric(c.a, c.b) },
+		func(c *rowCall) {
+			for i, x := range c.b {
+				c.a[i] = x / (1 + Exp(float32(x*FMA(float32(x*x), geluB, geluA))))
+			}
+		}},
+	{"squares about the mean, rounded before they are added",
+		func(c *rowCall) { c.give(squaresAboutGeneric(c.a, 0.5)) },
+		func(c *rowCall) {
+			c.give(r16(len(c.a), func(l float32, i int) float32 { return l + float32((c.a[i]-0.5)*(c.a[i]-0.5)) }))
+		}},
+	{"LayerNorm's second sum, rounded before it is added",
+		func(c *rowCall) { c.give(normalizeSumsGeneric(c.a, c.b, c.c, 0.5, 1.25)) },
+		func(c *rowCall) {
+			s1, _ := normalizeSumsGeneric(c.a, c.b, c.c, 0.5, 1.25)
+			c.give(s1, r16(len(c.a), func(l float32, i int) float32 {
+				return l + float32(float32(c.a[i]*c.c[i])*float32((c.b[i]-0.5)*1.25))
+			}))
+		}},
+	{"LayerNorm's gradient without the fused step",
+		func(c *rowCall) { normalizeGradGeneric(c.a, c.b, c.c, c.d, 0.5, 1.25, 0.1, 0.2) },
+		func(c *rowCall) {
+			for i, x := range c.c {
+				t := float32(c.b[i]*c.d[i]) - 0.1 - float32(float32((x-0.5)*1.25)*0.2)
+				c.a[i] += float32(1.25 * t)
+			}
+		}},
+	{"a parameter's gradient, rounded before it is added",
+		func(c *rowCall) { normalizeParamsGeneric(c.a, c.b, c.c, 0.5, 1.25) },
+		func(c *rowCall) {
+			for i, x := range c.c {
+				c.a[i] += float32(c.b[i] * float32((x-0.5)*1.25))
+			}
+		}},
+	{"moments without the fused step",
+		func(c *rowCall) { adamWGeneric(c.a, c.b, c.c, c.d, &testAdamW) },
+		func(c *rowCall) {
+			old := c.clone()
+			adamWGeneric(c.a, c.b, c.c, c.d, &testAdamW)
+			for i, g := range c.d {
+				c.b[i] = float32(testAdamW.Beta1*old.b[i]) + float32(testAdamW.OneMinusBeta1*float32(g*testAdamW.Clip))
+			}
+		}},
+	{"numerators added in the order of the row",
+		func(c *rowCall) { c.give(expTotalGeneric(c.a, 2)) },
+		func(c *rowCall) { c.give(sumOfLanes(exponentials(c.a, 2), 1)) }},
+	{"squares in eight lanes of float64",
+		func(c *rowCall) { c.results = append(c.results, sumSquaresGeneric(c.a)) },
+		func(c *rowCall) {
+			var l [8]float64
+			for i, v := range c.a {
+				l[i%8] += float64(v) * float64(v)
+			}
+			c.results = append(c.results, ((l[0]+l[4])+(l[2]+l[6]))+((l[1]+l[5])+(l[3]+l[7])))
+		}},
 	{"a write behind the output",
 		func(c *rowCall) { addGeneric(c.a, c.b, c.c) },
 		func(c *rowCall) {
@@ -60,6 +128,13 @@ var rowMutants = []struct {
 				c.a[i] += 0
 			}
 		}},
+}
+
+// exponentials returns Exp(x[i] - m).
+func exponentials(x []float32, m float32) []float32 {
+	e := make([]float32, len(x))
+	expStoreGeneric(e, x, m)
+	return e
 }
 
 // sumOfLanes is the sum of x in any number of lanes, a power of two.
@@ -116,6 +191,45 @@ func TestRowComparisonCatchesMutants(t *testing.T) {
 			t.Errorf("%s is not caught", m.name)
 		}
 	}
+}
+
+// TestRowComparisonCatchesAnUlp changes the least bit of one output, or result,
+// of every kernel.
+func TestRowComparisonCatchesAnUlp(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 3))
+	for _, kernel := range rowKernels {
+		before := newRowCall(r, 40, 0, drawOrdinary)
+		want := before.clone()
+		onISA(Portable, kernel.run, want)
+		got := want.clone()
+		got.results = append([]float64(nil), want.results...)
+		switch changed := changedElements(before, want); {
+		case len(got.results) > 0:
+			i := r.IntN(len(got.results))
+			got.results[i] = float64(math.Nextafter32(float32(got.results[i]), infinity))
+		case len(changed) > 0:
+			x := changed[r.IntN(len(changed))]
+			view := got.memory[x[0]]
+			view[x[1]] = math.Float32frombits(math.Float32bits(view[x[1]]) ^ 1)
+		default: // addFloat64 writes float64
+			got.p[7] = math.Nextafter(got.p[7], math.Inf(1))
+		}
+		if got.difference(want) == "" {
+			t.Errorf("%s: an ulp is not seen", kernel.name)
+		}
+	}
+}
+
+// changedElements lists what a kernel wrote: vector and index.
+func changedElements(before, after *rowCall) (changed [][2]int) {
+	for v := range before.memory {
+		for i, x := range before.memory[v] {
+			if !same32(x, after.memory[v][i]) {
+				changed = append(changed, [2]int{v, i})
+			}
+		}
+	}
+	return changed
 }
 
 // TestSweepCatchesAnUlp: a function one ulp off on one input has another hash,

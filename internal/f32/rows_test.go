@@ -231,24 +231,3 @@ func TestN24_RowKernelsEqualTheirDefinitions(t *testing.T) {
 		}
 	})
 }
-
-func FuzzRowKernels(f *testing.F) {
-	f.Add(uint64(1), uint16(33), uint8(1))
-	f.Add(uint64(2), uint16(768), uint8(7))
-	f.Fuzz(func(t *testing.T, seed uint64, length uint16, shape uint8) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		n, offset, d := int(length)%2048, int(shape)%16, draws[int(shape/16)%len(draws)]
-		o := newRowCall(r, n, offset, d.draw)
-		for _, kernel := range rowKernels {
-			want := o.clone()
-			onISA(Portable, kernel.run, want)
-			for _, isa := range Available()[1:] {
-				got := o.clone()
-				onISA(isa, kernel.run, got)
-				if diff := got.difference(want); diff != "" {
-					t.Errorf("%s on %s, %s values, length %d: %s", kernel.name, isa, d.name, n, diff)
-				}
-			}
-		}
-	})
-}

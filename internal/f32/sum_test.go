@@ -82,6 +82,52 @@ func TestN9_R16Order(t *testing.T) {
 	}
 }
 
+// TestN9_OrderOfPositiveSums does the same for sums whose terms are never
+// negative, so that nothing cancels: beside a term of 2^24 a single one is lost,
+// and ones that have met before are not. The lanes written out in r16 say how
+// many remain; a tree of another shape must leave another number for some place
+// of the huge term.
+func TestN9_OrderOfPositiveSums(t *testing.T) {
+	const n = 53
+	big := float32(16.63554) // e^16.63554 is 2^24 or a little more
+	reductions := []struct {
+		name       string
+		one, large float32 // arguments that give terms of 1 and about 2^24
+		sum        func(x []float32) float32
+		term       func(lane, x float32) float32
+	}{
+		{"squaresAbout", 1, 1 << 12, func(x []float32) float32 { return squaresAbout(x, 0) }, func(l, x float32) float32 { return FMA(x, x, l) }},
+		{"expTotal", 0, big, func(x []float32) float32 { return expTotal(x, 0) }, func(l, x float32) float32 { return l + Exp(x) }},
+		{"expStore", 0, big, func(x []float32) float32 { return expStore(make([]float32, n), x, 0) }, func(l, x float32) float32 { return l + Exp(x) }},
+	}
+	for _, isa := range Available() {
+		restore := ForTest(isa)
+		for _, reduction := range reductions {
+			x, terms := make([]float32, n), make([]float32, n)
+			eight, upwards := false, false // told from sixteen lanes folded from eight apart
+			for place := range n {
+				for i := range x {
+					x[i] = reduction.one
+				}
+				x[place] = reduction.large
+				for i, v := range x {
+					terms[i] = reduction.term(0, v)
+				}
+				want := r16(n, func(l float32, i int) float32 { return reduction.term(l, x[i]) })
+				if got := reduction.sum(x); got != want {
+					t.Fatalf("%s on %s, huge term at %d: %v, want %v", reduction.name, isa, place, got, want)
+				}
+				eight = eight || sumOfLanes(terms, 8) != want
+				upwards = upwards || sumFoldedUpwards(terms) != want
+			}
+			if !eight || !upwards {
+				t.Errorf("%s: the data cannot tell eight lanes (%t) or another fold (%t)", reduction.name, eight, upwards)
+			}
+		}
+		restore()
+	}
+}
+
 func TestN9_SumsStartAtPlusZero(t *testing.T) {
 	x := []float32{negativeZero, negativeZero}
 	for _, isa := range Available() {
