@@ -88,6 +88,7 @@ type Concluded struct {
 	Claims      []commit.Signed[commit.Claim]
 	Set         commit.Signed[commit.Set] // zero if the attempt did not get that far
 	Commitments []commit.Signed[commit.Commitment]
+	Openings    []commit.Signed[commit.Opening]
 	Receipts    []commit.Signed[commit.Receipt]
 	Votes       []commit.Signed[commit.Vote]
 	Complaints  []commit.Signed[commit.Complaint]

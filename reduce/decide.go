@@ -231,7 +231,7 @@ func sortedByUID(c []Candidate) []Candidate {
 func (t *tally) concluded(c commit.Certified, retry bool) Concluded {
 	return Concluded{
 		Certified: c, Roster: t.msg.Roster, Claims: t.msg.Claims, Set: t.set.Set,
-		Commitments: present(t.commitments), Receipts: present(t.receipts), Votes: present(t.votes),
+		Commitments: present(t.commitments), Openings: present(t.openings), Receipts: present(t.receipts), Votes: present(t.votes),
 		Complaints: t.complaints, Evidence: t.evidence, Retry: retry,
 	}
 }

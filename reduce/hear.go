@@ -52,7 +52,7 @@ func (l *Leader) opening(i int, msg OpeningMessage) {
 		return
 	}
 	t.openings[i] = msg.Opening
-	if openingFits(t.roster, i, msg.Opening.Doc(), t.commitments[i].Doc()) {
+	if msg.Opening.Doc().Opens(t.commitments[i].Doc(), t.roster.Members[i]) {
 		return
 	}
 	l.evidence(i, recommitted(t.msg.Roster, msg.Opening, t.commitments[i]))

@@ -262,7 +262,7 @@ func (m *Member) opened(i int, msg OpeningMessage) {
 	r, x := m.round, m.round.member
 	o := msg.Opening.Doc()
 	switch {
-	case !openingFits(r.roster, i, o, x.commitments[i].Doc()):
+	case !o.Opens(x.commitments[i].Doc(), r.roster.Members[i]):
 		m.complain(i, commit.Recommit, recommitted(r.signed, msg.Opening, x.commitments[i]))
 	case len(msg.Leaves) != r.shape.Leaves() || merkle.Root(msg.Leaves) != o.Root:
 		m.complain(i, commit.Garbage, commit.Evidence{})
@@ -273,12 +273,6 @@ func (m *Member) opened(i int, msg OpeningMessage) {
 		in.grant(x.reduced, uint32(m.cfg.Window))
 		m.invite(i)
 	}
-}
-
-// openingFits reports whether member i opened what it claimed and committed to.
-func openingFits(r commit.Roster, i int, o commit.Opening, c commit.Commitment) bool {
-	m := r.Members[i]
-	return o.Root == m.Gradient && o.Claim == m.Claim && c.Hash == commit.Hash(o.Roster, m.Peer, o.Salt, o.Root)
 }
 
 // recommitted bundles the proof that an opening differs from claim or

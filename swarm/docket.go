@@ -58,6 +58,7 @@ type attempt struct {
 	Roster      signed.Envelope   `json:"roster"`
 	Commitments []signed.Envelope `json:"commitments"`
 	Set         signed.Envelope   `json:"set"`
+	Openings    []signed.Envelope `json:"openings"`
 	Receipts    []signed.Envelope `json:"receipts"`
 	Votes       []signed.Envelope `json:"votes"`
 	Decision    []signed.Envelope `json:"decision"` // signatures of the certificate
@@ -66,7 +67,7 @@ type attempt struct {
 func attemptOf(c reduce.Concluded) attempt {
 	return attempt{
 		Roster: c.Roster.Envelope(), Commitments: envelopes(c.Commitments), Set: c.Set.Envelope(),
-		Receipts: envelopes(c.Receipts), Votes: envelopes(c.Votes), Decision: c.Certified.Certificate().Signatures,
+		Openings: envelopes(c.Openings), Receipts: envelopes(c.Receipts), Votes: envelopes(c.Votes), Decision: c.Certified.Certificate().Signatures,
 	}
 }
 
@@ -81,7 +82,7 @@ func envelopes[T commit.Document](docs []commit.Signed[T]) []signed.Envelope {
 // open verifies the documents again.
 func (a attempt) open(trusted commit.Validators) (validate.Attempt, error) {
 	var out validate.Attempt
-	var errs [6]error
+	var errs [7]error
 	out.Roster, errs[0] = commit.Open[commit.Roster](a.Roster)
 	out.Commitments, errs[1] = openAll[commit.Commitment](a.Commitments)
 	if a.Set != nil {
@@ -89,7 +90,8 @@ func (a attempt) open(trusted commit.Validators) (validate.Attempt, error) {
 	}
 	out.Receipts, errs[3] = openAll[commit.Receipt](a.Receipts)
 	out.Votes, errs[4] = openAll[commit.Vote](a.Votes)
-	out.Decision, errs[5] = trusted.Decision(commit.Certificate{Signatures: a.Decision})
+	out.Openings, errs[5] = openAll[commit.Opening](a.Openings)
+	out.Decision, errs[6] = trusted.Decision(commit.Certificate{Signatures: a.Decision})
 	return out, errors.Join(errs[:]...)
 }
 

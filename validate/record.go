@@ -155,7 +155,8 @@ func openEntry(kind string, e signed.Envelope) (any, error) {
 	case entrySet:
 		return openDocument[commit.Set](e)
 	case entryOpening:
-		return openDocument[commit.Opening](e)
+		s, err := commit.Open[commit.Opening](e)
+		return openingView{s.Doc(), s.Doc().Salt}, err
 	case entryReceipt:
 		return openDocument[commit.Receipt](e)
 	case entryVote:
@@ -167,6 +168,13 @@ func openEntry(kind string, e signed.Envelope) (any, error) {
 		return v, err
 	}
 	return nil, fault.Errorf(fault.Damaged, "%q is no kind of document", kind)
+}
+
+// openingView shows the salt, which is secret until then and hidden elsewhere:
+// with it the ledger alone leads from the root to the commitment.
+type openingView struct {
+	commit.Opening
+	Salt merkle.Digest `json:"salt"`
 }
 
 func openDocument[T commit.Document](e signed.Envelope) (any, error) {

@@ -18,7 +18,6 @@ import (
 func (w *world) record(t testing.TB, previous []Score) *Record {
 	t.Helper()
 	g, attempt := w.attempt(t)
-	attempt.Openings = []commit.Signed[commit.Opening]{commit.Seal(commit.Opening{Roster: g.roster.Digest(), UID: 0}, key(0))}
 	header := w.base.Header()
 	header.Epoch++
 	r := &Record{
@@ -88,7 +87,7 @@ func TestRecord(t *testing.T) {
 
 	var kinds []string
 	ledger.Walk(dir, func(e ledger.Entry) error { kinds = append(kinds, e.Kind); return nil })
-	want := "run registry claim claim claim roster opening receipt receipt receipt vote vote vote decision " +
+	want := "run registry claim claim claim roster commitment commitment commitment set opening opening opening receipt receipt receipt vote vote vote decision " +
 		"verdict verdict verdict state nonce measures scores weights measures scores weights"
 	if got := strings.Join(kinds, " "); got != want {
 		t.Errorf("entries %s", got)
@@ -163,6 +162,40 @@ func TestLedgerLies(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// TestLedgerHoldsMembersToTheirCommitments: what was opened otherwise than it was
+// committed may stand in a ledger, but not under an average.
+func TestLedgerHoldsMembersToTheirCommitments(t *testing.T) {
+	w := newWorld(t)
+	g, honest := w.attempt(t)
+	lies := map[string]func(*Attempt){
+		"another salt": func(a *Attempt) {
+			_, a.Openings = g.opened(func(o *commit.Opening) { o.Salt[31] ^= o.Salt[1] & 1 }) // of seat 1
+		},
+		"another root": func(a *Attempt) {
+			a.Commitments, a.Openings = g.opened(func(o *commit.Opening) { o.Root[0] ^= o.Salt[1] & 1 })
+		},
+		"another set": func(a *Attempt) { a.Set = g.set(a.Commitments[:2]) },
+	}
+	for name, lie := range lies {
+		a := honest
+		lie(&a)
+		dir := filepath.Join(t.TempDir(), "ledger")
+		appendRecords(t, dir, &Record{Epoch: 1, Attempts: []Attempt{a}})
+		if _, err := CheckLedger(dir); fault.KindOf(err) != fault.Damaged {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "another set" {
+			continue
+		}
+		a.Decision = g.decide(t, commit.Decision{Verdict: commit.Abort, Members: []uint32{0, 1, 2}, Excluded: []commit.Exclusion{{UID: 1, Kind: commit.Recommit}}})
+		dir = filepath.Join(t.TempDir(), "ledger")
+		appendRecords(t, dir, &Record{Epoch: 1, Attempts: []Attempt{a, honest}})
+		if _, err := CheckLedger(dir); err != nil {
+			t.Errorf("%s, and the attempt is aborted: %v", name, err)
+		}
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 )
 
 // CheckLedger reads a whole ledger: its chain, the signature of every document,
-// that each view says what its document says, and that all scores and weights
+// that each view says what its document says, that members whose gradients are
+// averaged opened what they had committed to, and that all scores and weights
 // follow from the measures beside them. What does not is fault.Damaged.
 func CheckLedger(dir string) (ledger.Report, error) {
 	var c ledgerChecker
@@ -20,6 +21,7 @@ func CheckLedger(dir string) (ledger.Report, error) {
 
 // ledgerChecker carries the scores from epoch to epoch.
 type ledgerChecker struct {
+	attempt  attemptChecker
 	measures []Measure
 	verdicts []*Evidence
 	scores   []Score
@@ -42,6 +44,9 @@ func (c *ledgerChecker) entry(e ledger.Entry) error {
 	}
 	if doc == nil {
 		return nil
+	}
+	if err := c.attempt.entry(e, doc); err != nil {
+		return err
 	}
 	return checkView(e, doc)
 }

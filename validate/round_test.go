@@ -127,6 +127,32 @@ func (g *group) votes(result merkle.Digest) []commit.Signed[commit.Vote] {
 	return out
 }
 
+// opened are the commitments of all members, and what opens them. lie may change
+// an opening before it is signed.
+func (g *group) opened(lie func(*commit.Opening)) (c []commit.Signed[commit.Commitment], o []commit.Signed[commit.Opening]) {
+	id := g.roster.Digest()
+	for i, m := range g.roster.Doc().Members {
+		x := commit.Opening{Roster: id, UID: m.UID, Claim: m.Claim, Root: m.Gradient, Salt: [32]byte{1, byte(i)}}
+		c = append(c, commit.Seal(commit.Commitment{
+			Roster: id, UID: m.UID, Claim: m.Claim, Tokens: m.Tokens, Hash: commit.Hash(id, m.Peer, x.Salt, x.Root),
+		}, key(byte(i))))
+		if lie != nil {
+			lie(&x)
+		}
+		o = append(o, commit.Seal(x, key(byte(i))))
+	}
+	return c, o
+}
+
+// set fixes the group.
+func (g *group) set(commitments []commit.Signed[commit.Commitment]) commit.Signed[commit.Set] {
+	s := commit.Set{Roster: g.roster.Digest()}
+	for _, c := range commitments {
+		s.Commitments = append(s.Commitments, c.Digest())
+	}
+	return commit.Seal(s, key(validatorKey))
+}
+
 // decide certifies a decision over the attempt.
 func (g *group) decide(t testing.TB, d commit.Decision) commit.Certified {
 	t.Helper()
@@ -146,8 +172,9 @@ func (w *world) attempt(t testing.TB) (*group, Attempt) {
 	g := w.group(t, w.smallShape())
 	average := w.smallShape().Digests(merkle.KindAverage, g.average())
 	result := merkle.Root(average)
+	commitments, openings := g.opened(nil)
 	return g, Attempt{
-		Roster:   g.roster,
+		Roster: g.roster, Commitments: commitments, Set: g.set(commitments), Openings: openings,
 		Decision: g.decide(t, commit.Decision{Verdict: commit.Commit, Result: result, Members: []uint32{0, 1, 2}}),
 		Receipts: g.receipts(average),
 		Votes:    g.votes(result),

@@ -58,6 +58,12 @@ type Opening struct {
 	Salt   [32]byte      `cbor:"5,keyasint" json:"-"`
 }
 
+// Opens reports whether an opening shows what member m of the roster claimed, and
+// is what it committed to.
+func (o Opening) Opens(c Commitment, m Member) bool {
+	return o.Root == m.Gradient && o.Claim == m.Claim && c.Hash == Hash(o.Roster, m.Peer, o.Salt, o.Root)
+}
+
 func (Opening) domain() string { return "lockstep/opening/1" }
 func (Opening) check() error   { return nil }
 
