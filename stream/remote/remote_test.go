@@ -1,0 +1,481 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"lockstep/internal/fault"
+	"lockstep/internal/httpx"
+	"lockstep/stream/remote/fakehub"
+)
+
+var ctx = context.Background()
+
+// quick tries as often as the real policy does, without its waits.
+var quick = httpx.Policy{First: time.Millisecond, Longest: 2 * time.Millisecond, Patience: 5 * time.Second, Silence: 5 * time.Second}
+
+func clientOf(t testing.TB, h *fakehub.Hub, token string) *httpx.Client {
+	t.Helper()
+	c, err := httpx.New(httpx.Options{Endpoint: h.Hub.URL, Token: token, Policy: quick})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func pin(t testing.TB, h *fakehub.Hub, token string) *Repo {
+	t.Helper()
+	r, err := Pin(ctx, clientOf(t, h, token), Name{Repo: h.Repo, Revision: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// file makes bytes that differ from place to place.
+func file(n int) []byte {
+	data := make([]byte, n)
+	x := uint32(1)
+	for i := range data {
+		x = x*1664525 + 1013904223
+		data[i] = byte(x >> 24)
+	}
+	return data
+}
+
+func fileOf(h *fakehub.Hub, path string) File {
+	return File{Path: path, Size: int64(len(h.Files[path])), OID: fakehub.Digest(h.Files[path])}
+}
+
+func TestParseName(t *testing.T) {
+	commit := strings.Repeat("ab", 20)
+	for s, want := range map[string]Name{
+		"hf://datasets/HuggingFaceFW/fineweb":                             {"HuggingFaceFW/fineweb", "main", ""},
+		"hf://datasets/HuggingFaceFW/fineweb/sample-350BT":                {"HuggingFaceFW/fineweb", "main", "sample-350BT"},
+		"hf://datasets/HuggingFaceFW/fineweb@" + commit + "/sample/10BT/": {"HuggingFaceFW/fineweb", commit, "sample/10BT"},
+		"hf://datasets/a/b@refs%2Fconvert%2Fparquet/x/y.parquet":          {"a/b", "refs/convert/parquet", "x/y.parquet"},
+	} {
+		got, err := ParseName(s)
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v", s, got, err)
+		}
+		if again, err := ParseName(got.String()); err != nil || again != got {
+			t.Errorf("%s: %s, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{
+		"", "hf://", "hf://models/a/b", "hf://datasets/a", "hf://datasets/a/b@", "hf://datasets/a/b@../x", "hf://datasets/a/b/../c",
+		"hf://datasets/../b", "hf://datasets/a/b//c", "hf://datasets/a/b/c\x00", "hf://datasets/a--b/c", "hf://datasets/a/b.git",
+		"hf://datasets/a b/c", "hf://datasets/a/b/" + strings.Repeat("x", maxPath+1), "rows://a/b/c",
+	} {
+		if n, err := ParseName(s); fault.KindOf(err) != fault.Config {
+			t.Errorf("%q: %+v, %v", s, n, err)
+		}
+	}
+}
+
+// TestList: pages are joined, sorted, and cut down to parquet files; a token is
+// sent to the Hub.
+func TestList(t *testing.T) {
+	h := fakehub.New(t)
+	h.Token, h.PageSize = "hf_x", 3
+	var want []string
+	for i := range 8 {
+		path := fmt.Sprintf("sample/350BT/%03d.parquet", i)
+		h.Files[path] = file(10 + i)
+		want = append(want, path)
+	}
+	for _, path := range []string{"README.md", "sample/350BT/notes.txt", "sample/350BT/.hidden.parquet", "sample/350BTX/other.parquet", "data/a.parquet"} {
+		h.Files[path] = file(5)
+	}
+	h.Configs = []any{
+		map[string]any{"config_name": "default", "data_files": []any{map[string]any{"split": "train", "path": "data/*"}}},
+		map[string]any{"config_name": "sample-350BT", "data_files": []any{
+			map[string]any{"split": "test", "path": "data/*"},
+			map[string]any{"split": "train", "path": []string{"sample/350BT/*", "sample/350BT/00?.parquet"}},
+		}},
+		map[string]any{"config_name": "loop", "data_files": "loop/*"},
+	}
+	r := pin(t, h, "hf_x")
+	for _, path := range []string{"sample/350BT", "sample-350BT"} {
+		files, err := r.List(ctx, path)
+		if err != nil || len(files) != len(want) {
+			t.Fatalf("%s: %v, %v", path, files, err)
+		}
+		for i, f := range files {
+			if f != fileOf(h, want[i]) {
+				t.Errorf("%s: %+v is file %d", path, f, i)
+			}
+		}
+	}
+	if files, err := r.List(ctx, "data/a.parquet"); err != nil || len(files) != 1 || files[0].Path != "data/a.parquet" {
+		t.Errorf("one file: %v, %v", files, err)
+	}
+	if files, err := r.List(ctx, ""); err != nil || len(files) != 10 {
+		t.Errorf("the whole repository: %d files, %v", len(files), err)
+	}
+	if pages := len(h.Log()); pages < 10 {
+		t.Errorf("%d requests: were there no pages?", pages)
+	}
+	for path, says := range map[string]string{
+		"sample-9BT":       `configurations are ["default" "sample-350BT" "loop"]`,
+		"sample/9BT":       "EntryNotFound",
+		"loop":             "does not exist",
+		"data/b.parquet":   "no .parquet file",
+		"sample/350BT/abc": "404",
+	} {
+		_, err := r.List(ctx, path)
+		if err == nil || !strings.Contains(fmt.Sprintf("%v %+v", err, code(err)), says) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func code(err error) string {
+	var e *httpx.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+func TestPinRefusals(t *testing.T) {
+	h := fakehub.New(t)
+	h.Token = "hf_x"
+	for name, tt := range map[string]struct {
+		token, repo, revision, says string
+	}{
+		"no token":    {"", h.Repo, "main", "HF_TOKEN"},
+		"no repo":     {"hf_x", "org/other", "main", "Repository not found"},
+		"no revision": {"hf_x", h.Repo, "v9", "Invalid rev id"},
+	} {
+		_, err := Pin(ctx, clientOf(t, h, tt.token), Name{Repo: tt.repo, Revision: tt.revision})
+		if fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	h.Change(func() { h.Commit = "HEAD" })
+	if _, err := Pin(ctx, clientOf(t, h, "hf_x"), Name{Repo: h.Repo, Revision: "main"}); fault.KindOf(err) != fault.Damaged {
+		t.Errorf("a commit called HEAD: %v", err)
+	}
+	h.Change(func() { h.Fault = func(*http.Request, int) http.HandlerFunc { return fakehub.Page } })
+	if _, err := Pin(ctx, clientOf(t, h, "hf_x"), Name{Repo: h.Repo, Revision: "main"}); err == nil || !strings.Contains(err.Error(), "web page") {
+		t.Errorf("a web page: %v", err)
+	}
+}
+
+// TestRange: one redirect serves many ranges, the content server sees no token,
+// and the Hub itself may send the bytes.
+func TestRange(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		h := fakehub.New(t)
+		h.Token, h.Direct = "hf_x", direct
+		h.Files["a b/#.parquet"] = file(100_000)
+		f := fileOf(h, "a b/#.parquet")
+		r := pin(t, h, "hf_x")
+		h.Log()
+		for _, at := range [][2]int64{{0, 8}, {99_992, 8}, {5, 50_000}, {0, 100_000}, {77, 0}} {
+			got, err := r.Range(ctx, f, at[0], at[1])
+			if err != nil || !bytes.Equal(got, h.Files[f.Path][at[0]:at[0]+at[1]]) {
+				t.Fatalf("direct %v: bytes %v: %v", direct, at, err)
+			}
+		}
+		hub, cdn, sent := 0, 0, int64(0)
+		for _, q := range h.Log() {
+			if q.Server == "cdn" {
+				cdn++
+			} else {
+				hub++
+			}
+			sent += q.Bytes
+		}
+		if !direct && (hub != 1 || cdn != 4) || direct && (hub != 4 || cdn != 0) || sent != 150_016 {
+			t.Errorf("direct %v: %d requests at the Hub, %d at the content server, %d bytes", direct, hub, cdn, sent)
+		}
+	}
+	h := fakehub.New(t)
+	h.Files["a"] = file(10)
+	for _, at := range [][2]int64{{-1, 5}, {0, 11}, {11, 0}, {5, -1}, {1 << 62, 1 << 62}} {
+		if _, err := pin(t, h, "").Range(ctx, fileOf(h, "a"), at[0], at[1]); fault.KindOf(err) != fault.Damaged {
+			t.Errorf("bytes %v: %v", at, err)
+		}
+	}
+}
+
+// TestRangeUnderFaults: answers that fail or break off, and addresses that
+// expire, change nothing but the number of requests.
+func TestRangeUnderFaults(t *testing.T) {
+	h := fakehub.New(t)
+	h.Files["a.parquet"] = file(200_000)
+	f := fileOf(h, "a.parquet")
+	h.Fault = func(_ *http.Request, n int) http.HandlerFunc {
+		switch n % 7 {
+		case 2:
+			return fakehub.Status(http.StatusInternalServerError)
+		case 5:
+			return fakehub.Status(http.StatusServiceUnavailable)
+		}
+		return nil
+	}
+	h.Cut = func(_ *http.Request, n int) int {
+		if n%3 == 0 {
+			return 1000 * (n % 13)
+		}
+		return -1
+	}
+	r := pin(t, h, "")
+	for i := range int64(40) {
+		if i%9 == 8 {
+			h.Expire()
+		}
+		at, n := i*4000, 20_000+i*100
+		got, err := r.Range(ctx, f, at, n)
+		if err != nil || !bytes.Equal(got, h.Files[f.Path][at:at+n]) {
+			t.Fatalf("range %d: %v", i, err)
+		}
+	}
+}
+
+func TestResumeAsksForTheRestOnly(t *testing.T) {
+	h := fakehub.New(t)
+	h.Files["a.parquet"] = file(100_000)
+	r := pin(t, h, "")
+	cut := true
+	h.Cut = func(q *http.Request, _ int) int {
+		if cut && q.Header.Get("Range") != "" && q.URL.Query().Has("signature") {
+			cut = false
+			return 60_000
+		}
+		return -1
+	}
+	if _, err := r.Range(ctx, fileOf(h, "a.parquet"), 0, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	log := h.Log()
+	if last := log[len(log)-1]; last.Range != "bytes=60000-99999" || last.Bytes != 40_000 {
+		t.Errorf("the last request was %+v", last)
+	}
+}
+
+// TestChanged: bytes of another file are refused, whoever hands them out.
+func TestChanged(t *testing.T) {
+	for name, change := range map[string]func(h *fakehub.Hub){
+		"other bytes, same length":  func(h *fakehub.Hub) { h.Files["a"] = bytes.Repeat([]byte{7}, 1000) },
+		"other length":              func(h *fakehub.Hub) { h.Files["a"] = file(1001) },
+		"other bytes, new signed":   func(h *fakehub.Hub) { h.Files["a"] = bytes.Repeat([]byte{7}, 1000); h.Direct = true },
+		"other commit of the place": func(h *fakehub.Hub) { h.Direct = true; h.Files["a"] = file(999) },
+	} {
+		h := fakehub.New(t)
+		h.Files["a"] = file(1000)
+		f, r := fileOf(h, "a"), pin(t, h, "")
+		if _, err := r.Range(ctx, f, 0, 10); err != nil {
+			t.Fatal(err)
+		}
+		h.Change(func() { change(h) })
+		if strings.Contains(name, "new signed") || strings.Contains(name, "commit") {
+			r.forget(f)
+		}
+		_, err := r.Range(ctx, f, 10, 10)
+		var changed *ChangedError
+		if !errors.As(err, &changed) || fault.KindOf(err) != fault.Damaged {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBadAnswers feeds answers that are not the range asked for.
+func TestBadAnswers(t *testing.T) {
+	part := func(header ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(make([]byte, 10))
+		}
+	}
+	for name, tt := range map[string]struct {
+		answer http.HandlerFunc
+		kind   fault.Kind
+		says   string
+	}{
+		"web page":         {fakehub.Page, fault.Network, "login"},
+		"no range":         {part(), fault.Network, "ranges"},
+		"other range":      {part("Content-Range", "bytes 5-14/1000"), fault.Network, "bytes 5 to 14"},
+		"too much":         {part("Content-Range", "bytes 10-29/1000"), fault.Network, "bytes 10 to 29"},
+		"wrong number":     {part("Content-Range", "bytes 10-15/1000"), fault.Network, "10 in number"},
+		"other size":       {part("Content-Range", "bytes 10-19/1001"), fault.Damaged, "size is 1001"},
+		"packed":           {part("Content-Range", "bytes 10-19/1000", "Content-Encoding", "gzip"), fault.Network, "packed"},
+		"huge numbers":     {part("Content-Range", "bytes 9999999999999999999-99999999999999999999/1000"), fault.Network, "ranges"},
+		"other digest":     {part("Content-Range", "bytes 10-19/1000", "X-Linked-Etag", `"`+strings.Repeat("0", 64)+`"`), fault.Damaged, "digest"},
+		"other commit":     {part("Content-Range", "bytes 10-19/1000", "X-Repo-Commit", strings.Repeat("f", 40)), fault.Damaged, "commit"},
+		"redirects":        {fakehub.Status(302, "Location", "/again"), fault.Network, "redirects"},
+		"redirect nowhere": {fakehub.Status(302), fault.Network, "nowhere"},
+		"redirect to file": {fakehub.Status(302, "Location", "file:///etc/passwd"), fault.Network, "not followed"},
+		"403":              {fakehub.Status(403), fault.Refused, "403"},
+		"500 for ever":     {fakehub.Status(500), fault.Network, "tries"},
+	} {
+		h := fakehub.New(t)
+		h.Files["a"] = file(1000)
+		r := pin(t, h, "")
+		r.client = impatient(t, h)
+		h.Change(func() { h.Fault = func(*http.Request, int) http.HandlerFunc { return tt.answer } })
+		_, err := r.Range(ctx, fileOf(h, "a"), 10, 10)
+		if fault.KindOf(err) != tt.kind || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func impatient(t testing.TB, h *fakehub.Hub) *httpx.Client {
+	t.Helper()
+	p := quick
+	p.Patience = 20 * time.Millisecond
+	c, err := httpx.New(httpx.Options{Endpoint: h.Hub.URL, Policy: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestTreeRefusals feeds lists that would lead astray.
+func TestTreeRefusals(t *testing.T) {
+	oid := strings.Repeat("a", 64)
+	entry := func(change func(m map[string]any)) string {
+		m := map[string]any{"type": "file", "path": "data/x.parquet", "size": 5, "oid": oid[:40], "lfs": map[string]any{"oid": oid, "size": 5}}
+		change(m)
+		data, err := json.Marshal([]any{m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	if files, err := parseTree([]byte(entry(func(map[string]any) {})), "data"); err != nil || len(files) != 1 || files[0].OID != oid {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for name, page := range map[string]string{
+		"outside":       entry(func(m map[string]any) { m["path"] = "other/x.parquet" }),
+		"upwards":       entry(func(m map[string]any) { m["path"] = "data/../../x.parquet" }),
+		"absolute":      entry(func(m map[string]any) { m["path"] = "/data/x.parquet" }),
+		"negative":      entry(func(m map[string]any) { m["size"] = -1 }),
+		"two sizes":     entry(func(m map[string]any) { m["size"] = 6 }),
+		"fraction":      entry(func(m map[string]any) { m["size"] = 5.5 }),
+		"no digest":     entry(func(m map[string]any) { m["lfs"] = nil; m["oid"] = "" }),
+		"short digest":  entry(func(m map[string]any) { m["lfs"] = map[string]any{"oid": oid[:40], "size": 5} }),
+		"unknown type":  entry(func(m map[string]any) { m["type"] = "link" }),
+		"not a list":    `{"error":"x"}`,
+		"cut":           `[{"type":"file"`,
+		"list of lists": `[[]]`,
+	} {
+		if files, err := parseTree([]byte(page), "data"); fault.KindOf(err) != fault.Damaged {
+			t.Errorf("%s: %v, %v", name, files, err)
+		}
+	}
+}
+
+// TestNextPage: the list goes on at the endpoint only.
+func TestNextPage(t *testing.T) {
+	h := fakehub.New(t)
+	r := pin(t, h, "")
+	here := h.Hub.URL + "/api/datasets/org/fineweb/tree/main?cursor=1"
+	for link, want := range map[string]string{
+		"":                           "",
+		`<https://x/y>; rel="prev"`:  "",
+		"<" + here + `>; rel="next"`: here,
+		`<https://a/>; rel="first", </p?cursor=2>; rel="next"`:  h.Hub.URL + "/p?cursor=2",
+		`<https://huggingface.co/api/x?cursor=3>; rel="next"`:   h.Hub.URL + "/api/x?cursor=3",
+		`<https://evil.example/api/x?cursor=3>; rel="next"`:     "!",
+		`<http://huggingface.co:8080/api/x?cursor=3>; rel=next`: "!",
+		"<" + h.CDN.URL + `/api/x>; rel="next"`:                 "!",
+		"<http://\x7f/>; rel=\"next\"":                          "!",
+	} {
+		got, err := r.nextAddress(here, http.Header{"Link": {link}})
+		if want == "!" && fault.KindOf(err) != fault.Damaged || want != "!" && (err != nil || got != want) {
+			t.Errorf("%q: %q, %v", link, got, err)
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for pattern, tt := range map[string]struct {
+		path string
+		want bool
+	}{
+		"sample/350BT/*":  {"sample/350BT/000_00001.parquet", true},
+		"sample/350BT/* ": {"sample/350BT/000_00001.parquet", false},
+		"data/*/*":        {"data/CC-MAIN-2024-10/000.parquet", true},
+		"data/*":          {"data/CC-MAIN-2024-10/000.parquet", false},
+		"**/*.parquet":    {"a/b/c.parquet", true},
+		"**":              {"a", true},
+		"a/**/c":          {"a/c", true},
+		"a/**/c/**/d":     {"a/c/x/c/y/d", true},
+		"a/**/c/**/e":     {"a/c/x/c/y/d", false},
+		"a/**/**":         {"a", true},
+		"a/b/c":           {"a/b", false},
+		"a/[":             {"a/[", false},
+	} {
+		if matches(pattern, tt.path) != tt.want {
+			t.Errorf("%q, %q: %v", pattern, tt.path, !tt.want)
+		}
+	}
+}
+
+// FuzzTree: whatever a server lists, what comes out stays inside the folder.
+func FuzzTree(f *testing.F) {
+	f.Add([]byte(`[{"type":"directory","path":"data/a","oid":"x","size":0}]`), "data", `<https://x/y?cursor=2>; rel="next"`)
+	f.Add([]byte(`[{"type":"file","path":"data/a.parquet","size":3,"oid":"`+strings.Repeat("0", 40)+`"}]`), "data", "")
+	f.Add([]byte(`[{"type":"file","path":"a","size":9223372036854775807,"oid":"`+strings.Repeat("f", 40)+`","lfs":{"oid":"sha256:`+strings.Repeat("F", 64)+`","size":9223372036854775807}}]`), "", "")
+	client, err := httpx.New(httpx.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	r := NewRepo(client, "a/b", strings.Repeat("0", 40))
+	f.Fuzz(func(t *testing.T, page []byte, folder, link string) {
+		files, err := parseTree(page, folder)
+		if err != nil && fault.KindOf(err) != fault.Damaged {
+			t.Fatalf("%v", err)
+		}
+		for _, x := range files {
+			if !validPath(x.Path) || x.Size < 0 || !contents.MatchString(x.OID) || folder != "" && !strings.HasPrefix(x.Path, folder+"/") {
+				t.Fatalf("%+v", x)
+			}
+		}
+		next, err := r.nextAddress("https://huggingface.co/api", http.Header{"Link": {link}})
+		if err == nil && next != "" && !strings.HasPrefix(next, "https://huggingface.co") {
+			t.Fatalf("on to %q", next)
+		}
+	})
+}
+
+// FuzzCard: a card's configurations are strings, lists and lists of objects in
+// any mixture.
+func FuzzCard(f *testing.F) {
+	f.Add([]byte(`{"sha":"x","cardData":{"configs":[{"config_name":"a","data_files":[{"split":"train","path":["a/*"]}]}]}}`))
+	f.Add([]byte(`{"cardData":{"configs":[{"config_name":"a","data_files":"x/**"},{"data_files":["a","b"]},{"data_files":{"train":1}}]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var i info
+		if json.Unmarshal(data, &i) != nil {
+			return
+		}
+		for _, c := range i.Card.Configs {
+			patterns, err := c.patterns()
+			if err == nil && len(patterns) == 0 {
+				t.Fatal("neither patterns nor an error")
+			}
+			for _, p := range patterns {
+				if len(p) < 200 {
+					matches(p, base(p))
+				}
+			}
+		}
+	})
+}
