@@ -163,7 +163,7 @@ func countRows(ctx context.Context, r reader, tok tokenizer.Tokenizer, lo, hi ui
 			return c, row, err
 		}
 		c.Rows++
-		text, null, err := r.text(row)
+		text, null, err := r.text(ctx, row)
 		if err != nil && fault.KindOf(err) != fault.Damaged {
 			return c, row, err
 		}

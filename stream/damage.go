@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime/debug"
 
 	"lockstep/internal/fault"
 )
@@ -55,7 +54,7 @@ func damage(file, place string, err error) error {
 		return err
 	}
 	advice := adviceFetch
-	if errors.As(err, new(unfitError)) {
+	if asUnfit(err) {
 		advice = adviceWrite
 	}
 	return &DamageError{File: file, Place: place, Err: err, Advice: advice}
@@ -72,22 +71,4 @@ func fromFileSystem(err error) bool {
 // away by trying again.
 func lasting(err error) bool {
 	return err != nil && !fromFileSystem(err) && !errors.Is(err, errChanged)
-}
-
-// errPanic is a panic of a library over bytes that it did not expect.
-type errPanic struct{ value any }
-
-func (e *errPanic) Error() string { return fmt.Sprintf("the reader gave up: %v", e.value) }
-
-// guard calls f, which runs a library over foreign bytes, and turns a panic
-// into an error: no byte of a file may end the process. A memory fault in the
-// library's assembly is such a panic too.
-func guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if v := recover(); v != nil {
-			err = &errPanic{v}
-		}
-	}()
-	return f()
 }

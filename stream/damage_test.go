@@ -130,62 +130,6 @@ func TestFlippedFineWeb(t *testing.T) {
 	}
 }
 
-// TestThriftLimits: sizes in the metadata are refused before anything of that
-// size is allocated.
-func TestThriftLimits(t *testing.T) {
-	for name, data := range map[string][]byte{
-		"list of 2^31 structures": {0x19, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 0x07},
-		"string of 2^31 bytes":    {0x18, 0xFF, 0xFF, 0xFF, 0xFF, 0x07},
-		"number of 11 bytes":      {0x16, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01},
-		"unknown type":            {0x1E, 0},
-		"nested 100 deep":         bytes.Repeat([]byte{0x1C}, 100),
-		"lists in lists":          append(bytes.Repeat([]byte{0x19}, 100), 0),
-		"empty":                   {},
-		"no end":                  {0x15, 0x02},
-	} {
-		if _, err := thriftStruct(data); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-	good := []byte{0x15, 0x02, 0x11, 0x19, 0x25, 0x02, 0x04, 0x1C, 0x15, 0x00, 0x00, 0x17, 0, 0, 0, 0, 0, 0, 0, 0, 0x00}
-	if n, err := thriftStruct(append(good, 1, 2, 3)); err != nil || n != len(good) {
-		t.Errorf("a sound structure of %d bytes: %d, %v", len(good), n, err)
-	}
-}
-
-func TestZstdAndSnappySizes(t *testing.T) {
-	for name, c := range map[string]struct {
-		head  []byte
-		size  uint64
-		known bool
-	}{
-		"single segment, 1 byte":  {[]byte{0x28, 0xB5, 0x2F, 0xFD, 0x20, 77}, 77, true},
-		"2 bytes, 256 more":       {[]byte{0x28, 0xB5, 0x2F, 0xFD, 0x60, 1, 0}, 257, true},
-		"4 bytes behind a window": {[]byte{0x28, 0xB5, 0x2F, 0xFD, 0x80, 0x58, 4, 3, 2, 1}, 0x01020304, true},
-		"8 bytes and dictionary":  {[]byte{0x28, 0xB5, 0x2F, 0xFD, 0xE1, 9, 1, 0, 0, 0, 0, 0, 0, 0x80}, 1<<63 | 1, true},
-		"stream without size":     {[]byte{0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x58, 1, 2}, 0, false},
-		"other magic":             {[]byte{1, 2, 3, 4, 5, 6}, 0, false},
-		"cut off":                 {[]byte{0x28, 0xB5, 0x2F, 0xFD, 0x80, 0x58, 4}, 0, false},
-	} {
-		if size, known := zstdSize(c.head); size != c.size || known != c.known {
-			t.Errorf("%s: %d, %v", name, size, known)
-		}
-	}
-	if size, known := snappySize([]byte{0xAC, 0x02, 9}); size != 300 || !known {
-		t.Errorf("snappy: %d, %v", size, known)
-	}
-	if size, _ := snappySize([]byte{0xFF}); size == 0 {
-		t.Error("snappy: a cut varint passes as a size")
-	}
-}
-
-func TestGuardTurnsPanicsIntoErrors(t *testing.T) {
-	err := guard(func() error { panic("index out of range") })
-	if err == nil || fault.KindOf(damage("file", "row 1", err)) != fault.Damaged {
-		t.Errorf("%v", err)
-	}
-}
-
 // TestFileChangedInUse: offsets of an index are worthless for another file.
 func TestFileChangedInUse(t *testing.T) {
 	for name, data := range map[string][]byte{

@@ -48,23 +48,18 @@ func (d *disk) open() (*os.File, error) {
 	return file, nil
 }
 
-// ReadAt is io.ReaderAt.
-func (d *disk) ReadAt(p []byte, offset int64) (int, error) {
-	file, err := d.open()
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	return file.ReadAt(p, offset)
-}
-
-// bytesAt reads exactly n bytes at offset.
-func (d *disk) bytesAt(offset, n int64) ([]byte, error) {
-	if offset < 0 || n < 0 || offset+n > d.size {
+// Bytes is parquet.Blob: exactly n bytes at offset.
+func (d *disk) Bytes(offset, n int64) ([]byte, error) {
+	if offset < 0 || n < 0 || offset > d.size-n {
 		return nil, io.ErrUnexpectedEOF
 	}
+	file, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
 	p := make([]byte, n)
-	_, err := d.ReadAt(p, offset)
+	_, err = file.ReadAt(p, offset)
 	if errors.Is(err, io.EOF) {
 		err = nil // a read up to the end of the file may say so
 	}

@@ -54,7 +54,7 @@ type reader interface {
 	// digest covers what the file holds, see FORMATS.md.
 	digest() merkle.Digest
 	// text returns a row, or says that it is null.
-	text(row uint64) (text string, null bool, err error)
+	text(ctx context.Context, row uint64) (text string, null bool, err error)
 }
 
 // listedFile is a file of a source before it is opened.
@@ -192,7 +192,7 @@ func (f *folder) Text(ctx context.Context, row uint64) (Row, error) {
 	}
 	i := sort.Search(len(f.ends), func(i int) bool { return row < f.ends[i] })
 	inside := row - (f.ends[i] - f.readers[i].rows())
-	text, null, err := f.readers[i].text(inside)
+	text, null, err := f.readers[i].text(ctx, inside)
 	if err != nil {
 		return Row{}, err
 	}

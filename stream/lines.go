@@ -150,9 +150,9 @@ func (t *textFile) rows() uint64          { return uint64(len(t.index)) }
 func (t *textFile) size() int64           { return t.disk.size }
 func (t *textFile) digest() merkle.Digest { return t.content }
 
-func (t *textFile) text(row uint64) (string, bool, error) {
+func (t *textFile) text(_ context.Context, row uint64) (string, bool, error) {
 	s := t.index[row]
-	data, err := t.disk.bytesAt(s.offset, int64(s.length))
+	data, err := t.disk.Bytes(s.offset, int64(s.length))
 	if err != nil {
 		return "", false, lineDamage(t.disk, int(s.line), err)
 	}

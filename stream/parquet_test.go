@@ -12,6 +12,7 @@ import (
 
 	"lockstep/internal/fault"
 	"lockstep/internal/testdata"
+	own "lockstep/stream/parquet"
 )
 
 // TestParquetShapes writes the same rows in many ways and reads them back in an
@@ -203,7 +204,7 @@ func readColumn(t *testing.T, file, column string, want []string) {
 		t.Errorf("%s: %d rows, want %d", file, p.rows(), len(want))
 	}
 	for i := range p.rows() {
-		got, _, err := p.text(i)
+		got, _, err := p.text(ctx, i)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,19 +226,19 @@ func TestOnlyOnePageIsDecoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := p.text(1999); err != nil {
+	if _, _, err := p.text(ctx, 1999); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(p.groups[0].table.pages); n < 10 || len(pages.entries) != 1 {
+	if n := p.tables[0].table.Pages(); n < 10 || len(pages.entries) != 1 {
 		t.Errorf("%d pages in the table, %d decoded", n, len(pages.entries))
 	}
 }
 
 func TestPageCacheKeepsItsBudget(t *testing.T) {
 	c := &pageCache{budget: 1000}
-	page := func(i int64) []cell {
-		cells, err := c.get(pageKey{first: i}, func() ([]cell, error) {
-			return []cell{{text: strings.Repeat("x", 400)}}, nil
+	page := func(i int64) []own.Cell {
+		cells, err := c.get(pageKey{page: int(i)}, func() ([]own.Cell, error) {
+			return []own.Cell{{Text: strings.Repeat("x", 400)}}, nil
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -253,7 +254,7 @@ func TestPageCacheKeepsItsBudget(t *testing.T) {
 	if &page(0)[0] != &first[0] || len(c.entries) != 2 || c.bytes > c.budget {
 		t.Errorf("%d pages with %d bytes are kept", len(c.entries), c.bytes)
 	}
-	if _, err := c.get(pageKey{first: 9}, func() ([]cell, error) { return nil, os.ErrPermission }); err == nil {
+	if _, err := c.get(pageKey{page: 9}, func() ([]own.Cell, error) { return nil, os.ErrPermission }); err == nil {
 		t.Error("a failed load gave no error")
 	}
 }

@@ -1,4 +1,4 @@
-package stream
+package parquet
 
 import (
 	"testing"
@@ -30,15 +30,8 @@ func page(version int, change func(h *format.PageHeader)) *format.PageHeader {
 
 // TestCheckPage feeds headers that a writer would not write.
 func TestCheckPage(t *testing.T) {
-	body := make([]byte, 300)
-	body[50], body[51] = 200, 1 // a snappy block of 200 bytes
-	body[60], body[61] = 190, 1 // one of 190, behind 10 bytes of levels
-	d, err := newDisk(write(t, t.TempDir(), "pages", body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &rowGroup{rows: 8, codec: format.Snappy, start: 4, end: 300}
-	check := func(h *format.PageHeader, at, left int64) (int64, error) { return checkPage(d, g, h, at, left) }
+	g := &Group{Rows: 8, Codec: format.Snappy, Start: 4, End: 300}
+	check := func(h *format.PageHeader, at, left int64) (int64, error) { return checkPage(g, h, at, left) }
 	for version, want := range []int64{0, 5, 5} {
 		if rows, err := check(page(version, nil), 50, 8); err != nil || rows != want {
 			t.Errorf("sound page of version %d: %d rows, %v", version, rows, err)
@@ -49,7 +42,6 @@ func TestCheckPage(t *testing.T) {
 		"negative plain size":    page(1, func(h *format.PageHeader) { h.UncompressedPageSize = -1 }),
 		"beyond the chunk":       page(1, func(h *format.PageHeader) { h.CompressedPageSize = 251 }),
 		"beyond any page":        page(1, func(h *format.PageHeader) { h.UncompressedPageSize = maxPage + 1 }),
-		"other snappy size":      page(1, func(h *format.PageHeader) { h.UncompressedPageSize = 201 }),
 		"more rows than left":    page(1, func(h *format.PageHeader) { h.DataPageHeader.V.NumValues = 9 }),
 		"negative rows":          page(1, func(h *format.PageHeader) { h.DataPageHeader.V.NumValues = -1 }),
 		"no header of its type":  page(1, func(h *format.PageHeader) { h.Type = format.DataPageV2 }),
@@ -66,14 +58,14 @@ func TestCheckPage(t *testing.T) {
 			t.Errorf("%s: accepted with %d rows", name, rows)
 		}
 	}
-	g.codec = format.Uncompressed
+	g.Codec = format.Uncompressed
 	if _, err := check(page(1, nil), 50, 8); err == nil {
 		t.Error("a page of two sizes without compression was accepted")
 	}
 }
 
-// TestNewRowGroup feeds descriptions of column chunks that cannot be read.
-func TestNewRowGroup(t *testing.T) {
+// TestNewGroup feeds descriptions of column chunks that cannot be read.
+func TestNewGroup(t *testing.T) {
 	chunk := func(change func(c *format.ColumnChunk)) *format.ColumnChunk {
 		c := &format.ColumnChunk{MetaData: format.ColumnMetaData{
 			Codec: format.Zstd, NumValues: 8, DataPageOffset: 40, DictionaryPageOffset: 4, TotalCompressedSize: 96,
@@ -83,7 +75,7 @@ func TestNewRowGroup(t *testing.T) {
 		}
 		return c
 	}
-	if g, err := newRowGroup(0, 8, nil, chunk(nil), 100); err != nil || g.start != 4 || g.end != 100 {
+	if g, err := newGroup(8, chunk(nil), 100); err != nil || g.Start != 4 || g.End != 100 {
 		t.Fatalf("a sound chunk: %+v, %v", g, err)
 	}
 	for name, c := range map[string]*format.ColumnChunk{
@@ -99,32 +91,8 @@ func TestNewRowGroup(t *testing.T) {
 		"encrypted":          chunk(func(c *format.ColumnChunk) { c.CryptoMetadata.Value = &format.EncryptionWithFooterKey{} }),
 		"offset of 2^63 - 1": chunk(func(c *format.ColumnChunk) { c.MetaData.DictionaryPageOffset = 1<<63 - 1 }),
 	} {
-		if g, err := newRowGroup(0, 8, nil, c, 100); err == nil {
+		if g, err := newGroup(8, c, 100); err == nil {
 			t.Errorf("%s: accepted as %+v", name, g)
-		}
-	}
-}
-
-// TestPageWindow compares the window with the bytes that it promises.
-func TestPageWindow(t *testing.T) {
-	file := make([]byte, 100)
-	for i := range file {
-		file[i] = byte(i)
-	}
-	d, err := newDisk(write(t, t.TempDir(), "pages", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &pageWindow{disk: d, dataStart: 20, span: pageSpan{offset: 60, end: 80}}
-	want := append(append([]byte{}, file[:20]...), file[60:80]...)
-	for offset := range int64(45) {
-		for n := range 45 {
-			p := make([]byte, n)
-			got, err := w.ReadAt(p, offset)
-			rest := want[min(int(offset), len(want)):]
-			if got != min(n, len(rest)) || string(p[:got]) != string(rest[:got]) || (err == nil) != (got == n) {
-				t.Fatalf("ReadAt(%d bytes, %d) = %d %x, %v", n, offset, got, p[:got], err)
-			}
 		}
 	}
 }

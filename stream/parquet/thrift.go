@@ -1,4 +1,4 @@
-package stream
+package parquet
 
 import (
 	"encoding/binary"
@@ -27,6 +27,46 @@ func thriftStruct(data []byte) (int, error) {
 	w := thriftWalk{data: data}
 	err := w.structure(0)
 	return w.at, err
+}
+
+// rowsField is FileMetaData.num_rows, which stands before the row groups.
+const rowsField = 3
+
+// RowsOf returns the number of rows of a file from the first bytes of its
+// footer: version, schema, rows. io.ErrUnexpectedEOF means that these are too few.
+func RowsOf(head []byte) (uint64, error) {
+	w := thriftWalk{data: head}
+	for field := uint64(0); ; {
+		kind, err := w.byte()
+		if err != nil {
+			return 0, err
+		}
+		if kind == thriftStop {
+			return 0, fmt.Errorf("%w: it names no number of rows", errThrift)
+		}
+		if field += uint64(kind >> 4); kind>>4 == 0 {
+			number, err := w.varint()
+			if err != nil {
+				return 0, err
+			}
+			field = number >> 1 // zigzag
+		}
+		switch kind &= 15; {
+		case field == rowsField && kind == thriftInt64:
+			rows, err := w.varint()
+			if err == nil && rows&1 != 0 {
+				err = fmt.Errorf("%w: a negative number of rows", errThrift)
+			}
+			return rows >> 1, err
+		case field >= rowsField:
+			return 0, fmt.Errorf("%w: field %d of type %d stands where the number of rows belongs", errThrift, field, kind)
+		case kind == thriftTrue || kind == thriftFalse:
+		default:
+			if err := w.value(kind, 0); err != nil {
+				return 0, err
+			}
+		}
+	}
 }
 
 type thriftWalk struct {
