@@ -13,7 +13,7 @@ const pageCacheBytes = 64 << 20
 
 // pageKey names a decoded page: file, row group, page.
 type pageKey struct {
-	file  *parquetFile
+	file  any // what holds the page, by identity
 	group int
 	page  int
 }

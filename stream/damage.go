@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"lockstep/internal/fault"
 )
@@ -31,6 +33,7 @@ func (e *DamageError) Fault() fault.Kind { return fault.Damaged }
 const (
 	adviceFetch = "fetch the file again, or take it out of the source"
 	adviceWrite = "write it again, or take it out of the source"
+	adviceAgain = "the bytes came so; nothing of them was kept. Try again, and if it stays so take another revision"
 	adviceStill = "leave the files of a source alone while it is in use, and start again"
 )
 
@@ -39,8 +42,8 @@ type unfitError struct{ error }
 
 func unfit(format string, args ...any) error { return unfitError{fmt.Errorf(format, args...)} }
 
-// damage reports err, found at place of file. An error of the file system is
-// not damage and stays what it is, path included: the bytes were never seen.
+// damage reports err, found at place of file. An error of the file system or
+// the network is not damage and keeps its kind: the bytes were never seen.
 func damage(file, place string, err error) error {
 	var known *DamageError
 	switch {
@@ -52,10 +55,17 @@ func damage(file, place string, err error) error {
 		return &DamageError{File: file, Err: err, Advice: adviceStill}
 	case fromFileSystem(err):
 		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case notSeen(err):
+		return fmt.Errorf("%s: %s: %w", file, place, err)
 	}
 	advice := adviceFetch
-	if asUnfit(err) {
+	switch {
+	case asUnfit(err):
 		advice = adviceWrite
+	case strings.Contains(file, "://"):
+		advice = adviceAgain
 	}
 	return &DamageError{File: file, Place: place, Err: err, Advice: advice}
 }
@@ -67,8 +77,15 @@ func fromFileSystem(err error) bool {
 	return errors.As(err, &path)
 }
 
+// notSeen says whether err is about fetching bytes, or about a caller that went
+// away.
+func notSeen(err error) bool {
+	var typed fault.Faulter
+	return errors.As(err, &typed) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // lasting says whether err is about the bytes of a file, and so will not go
 // away by trying again.
 func lasting(err error) bool {
-	return err != nil && !fromFileSystem(err) && !errors.Is(err, errChanged)
+	return err != nil && !fromFileSystem(err) && !notSeen(err) && !errors.Is(err, errChanged)
 }

@@ -16,15 +16,12 @@ import (
 	"lockstep/internal/merkle"
 )
 
-// Open opens a source by name: "builtin", a file, or a folder of files ending
-// in .parquet, .jsonl or .txt. A folder is read with its subfolders, in the
-// byte order of the names relative to it; names that begin with a dot and files
-// of other kinds are passed over. Symbolic links to files are followed, those
-// to folders refused, because they may lead round in circles.
-func Open(ctx context.Context, name string) (Source, error) {
-	if isBuiltin(name) {
-		return builtin{}, nil
-	}
+// openLocal opens a file, or a folder of files ending in .parquet, .jsonl or
+// .txt. A folder is read with its subfolders, in the byte order of the names
+// relative to it; names that begin with a dot and files of other kinds are
+// passed over. Symbolic links to files are followed, those to folders refused,
+// because they may lead round in circles.
+func openLocal(ctx context.Context, name string) (Source, error) {
 	listed, err := list(name)
 	if err != nil {
 		return nil, err

@@ -158,10 +158,10 @@ func (p *parquetFile) table(bytes parquet.Blob, group int) (*parquet.Table, erro
 
 // verify decodes every page of a row group and keeps nothing: what passes may
 // be kept on disk.
-func (p *parquetFile) verify(bytes parquet.Blob, group int) error {
-	table, err := p.table(bytes, group)
+func verify(column *parquet.Column, bytes parquet.Blob, group int) error {
+	table, err := column.Walk(bytes, group)
 	for i := 0; err == nil && i < table.Pages(); i++ {
-		_, err = p.column.Read(bytes, group, table, i)
+		_, err = column.Read(bytes, group, table, i)
 	}
 	return err
 }

@@ -16,6 +16,10 @@ type Cell struct {
 	Null bool
 }
 
+// plainDictionary is an old name: for RLE_DICTIONARY in a data page, for PLAIN
+// in a dictionary's.
+const plainDictionary format.Encoding = 2
+
 // errCut is a page whose bytes end before its values do.
 var errCut = fmt.Errorf("the page ends before its values do: %w", io.ErrUnexpectedEOF)
 
@@ -152,7 +156,7 @@ func values(b Blob, g *Group, t *Table, encoding format.Encoding, data []byte, n
 		return deltaLength(data, n)
 	case format.DeltaByteArray:
 		return deltaStrings(data, n)
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		if t.dictionary == nil {
 			return nil, errors.New("the page has places in a dictionary, and there is none")
 		}
@@ -172,7 +176,7 @@ func dictionary(b Blob, g *Group, span pageSpan) ([]string, error) {
 		return nil, err
 	}
 	v := &header.DictionaryPageHeader.V
-	if v.Encoding != format.Plain && v.Encoding != format.PlainDictionary {
+	if v.Encoding != format.Plain && v.Encoding != plainDictionary {
 		return nil, unfit("it is encoded as %s", v.Encoding)
 	}
 	data, err := unpack(g.Codec, packed, int64(header.UncompressedPageSize))
