@@ -27,6 +27,11 @@ type Record struct {
 	Envelopes []signed.Envelope `cbor:"2,keyasint"`
 }
 
+// MaxRecord caps the bytes of an encoded record, and of a roster with its claims
+// on the wire. The largest one, a roster of commit.MaxMembers whose claims have
+// commit.MaxSegments each, needs less.
+const MaxRecord = 4 << 20
+
 // Encode returns the record's bytes.
 func (r Record) Encode() []byte {
 	b, err := signed.Marshal(r)
@@ -39,7 +44,7 @@ func (r Record) Encode() []byte {
 // ParseRecord reads what Encode wrote. Errors are fault.Damaged.
 func ParseRecord(b []byte) (Record, error) {
 	var r Record
-	if err := signed.Unmarshal(b, &r); err != nil {
+	if err := signed.UnmarshalUpTo(b, &r, MaxRecord); err != nil {
 		return Record{}, err
 	}
 	if r.Kind < RecordVote || r.Kind > RecordSet || len(r.Envelopes) == 0 || len(r.Envelopes) > 1+commit.MaxMembers {

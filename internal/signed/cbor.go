@@ -45,9 +45,12 @@ func Marshal(v any) ([]byte, error) { return encoder.Marshal(v) }
 // Unmarshal reads canonical CBOR into the struct v points to. Unknown, missing
 // and duplicate fields, trailing bytes and any encoding other than the
 // canonical one are refused, so that a value has exactly one form.
-func Unmarshal(data []byte, v any) error {
-	if len(data) > MaxDocument {
-		return fault.Errorf(fault.Damaged, "document of %d bytes; at most %d are read", len(data), MaxDocument)
+func Unmarshal(data []byte, v any) error { return UnmarshalUpTo(data, v, MaxDocument) }
+
+// UnmarshalUpTo is Unmarshal with another cap, for lists of envelopes.
+func UnmarshalUpTo(data []byte, v any, limit int) error {
+	if len(data) > limit {
+		return fault.Errorf(fault.Damaged, "document of %d bytes; at most %d are read", len(data), limit)
 	}
 	if err := decoder.Unmarshal(data, v); err != nil {
 		return fault.Errorf(fault.Damaged, "document: %w", err)

@@ -24,7 +24,7 @@ func (t terms) maxChunks() int { return 2 * 2 * t.window }
 
 // maxOtherBytes returns how large a peer's messages that wait and are no chunks
 // may be: a few of each of the long lists.
-func (t terms) maxOtherBytes() int { return 4*32*t.shape.Leaves() + 4*maxList }
+func (t terms) maxOtherBytes() int { return 4*32*t.shape.Leaves() + 4*maxList + maxRoster }
 
 // backlog counts what a peer sent and the driver has not handled, over all of
 // the peer's connections: those that ended leave theirs in the queue. The zero

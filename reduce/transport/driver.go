@@ -25,7 +25,8 @@ type DriverConfig struct {
 	// order, on the driver's goroutine, and must not wait for the driver.
 	Notify func(reduce.Action)
 	// Failed is called once if the driver cannot go on, because a journal or an
-	// average could not be written. Nothing is sent or applied after that.
+	// average could not be written, or a machine said what nobody could read.
+	// Nothing is sent or applied after that.
 	Failed func(error)
 	// Dropped is called, now and then at most, when a connection ended by the
 	// fault of a peer: it broke the protocol (fault.Damaged), or was silent or
@@ -259,7 +260,7 @@ func (m *machine) compact() error {
 func (d *Driver) do(m *machine, a reduce.Action) error {
 	switch a := a.(type) {
 	case reduce.Send:
-		d.send(a)
+		return d.send(a)
 	case reduce.Append:
 		if m.journal == nil {
 			return fmt.Errorf("driver: a machine without a journal wants to remember")
@@ -284,20 +285,25 @@ func (d *Driver) do(m *machine, a reduce.Action) error {
 }
 
 // send encodes a message at once, for its slices are views. A message to this
-// node itself goes through the same bytes as any other.
-func (d *Driver) send(s reduce.Send) {
+// node itself goes through the same bytes as any other. An error says that this
+// node wants to say what nobody could read: a defect of the machines.
+func (d *Driver) send(s reduce.Send) error {
 	if w, ok := s.Message.(reduce.WitnessMessage); ok { // never leaves its node
 		d.post(queued{event: reduce.Arrival{From: d.config.Self, Message: w}})
-		return
+		return nil
 	}
 	h, b := encode(d.config.Shape, s.Message)
+	if most := maxPayload(d.config.Shape, h.kind); len(b) > most {
+		return fault.Errorf(fault.Unexpected, "driver: a %T of %d bytes; peers take %d", s.Message, len(b), most)
+	}
 	if s.To != d.config.Self {
 		d.mesh.send(s.To, frame{h, b})
-		return
+		return nil
 	}
 	m, err := decode(d.config.Shape, h, b)
 	if err != nil {
-		panic("transport: own message: " + err.Error()) // what was encoded decodes
+		return fmt.Errorf("driver: own %T: %w", s.Message, err)
 	}
 	d.post(queued{event: reduce.Arrival{From: s.To, Message: m}})
+	return nil
 }

@@ -307,6 +307,51 @@ func TestFullDiskSilencesTheNode(t *testing.T) {
 
 // TestGarbageDropsThePeer: a peer that is no protocol's peer loses its
 // connection; the round goes on.
+// talker is a machine that answers every tick with the same actions.
+type talker struct{ says []reduce.Action }
+
+func (m *talker) Step(time.Duration, reduce.Event) []reduce.Action { return m.says }
+func (m *talker) Next() time.Duration                              { return reduce.Never }
+func (m *talker) Records() []reduce.Record                         { return nil }
+func (m *talker) Current() (r commit.Signed[commit.Roster], ok bool) {
+	return r, false
+}
+
+// TestDefectsEndTheDriver: a machine that says what nobody could read, or
+// remembers what could not be read back, ends its driver with an error; nothing
+// that it wanted afterwards is done.
+func TestDefectsEndTheDriver(t *testing.T) {
+	key, id := testKey(0), testID(0)
+	kept, err := OpenAverages(t.TempDir(), smallShape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := reduce.VoteMessage{Vote: commit.Seal(commit.Vote{Epoch: 1, Attempt: 1}, key), Receipts: make([]signed.Envelope, commit.MaxMembers+1)}
+	large := reduce.EvidenceMessage{Evidence: commit.Evidence{Kind: commit.Switch, Data: make([]byte, maxEvidence+maxSingle)}}
+	for name, a := range map[string]reduce.Action{
+		"own message":     reduce.Send{To: id, Message: many},
+		"message too big": reduce.Send{To: testID(9), Message: large},
+		"record":          reduce.Append{Record: reduce.Record{Kind: 9}},
+	} {
+		failed := make(chan error, 1)
+		d, err := Start(DriverConfig{
+			Transport: newPipes().join(id), Self: id, Shape: smallShape, Averages: kept,
+			Machines: []Plan{{Journal: filepath.Join(t.TempDir(), "journal"), Build: func([]reduce.Record) (reduce.Machine, error) {
+				return &talker{[]reduce.Action{a, reduce.Stalled{}}}, nil
+			}}},
+			Notify: func(reduce.Action) { t.Errorf("%s: the driver goes on", name) },
+			Failed: func(err error) { failed <- err },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-failed; err == nil {
+			t.Errorf("%s: it fails without an error", name)
+		}
+		d.Close()
+	}
+}
+
 func TestGarbageDropsThePeer(t *testing.T) {
 	t.Parallel()
 	shape := commit.StandardShape(1000)

@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"lockstep/internal/durable"
 	"lockstep/internal/fault"
-	"lockstep/internal/signed"
 	"lockstep/reduce"
 )
 
@@ -38,10 +38,10 @@ type Journal struct {
 }
 
 // OpenJournal opens or creates a journal and returns its records. A record
-// that a crash cut off at the end is removed; damage before the end is a
+// that a crash cut off at the end is removed; any other damage is a
 // fault.Damaged error, and the file is left as it is.
 func OpenJournal(path string) (*Journal, []reduce.Record, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", durable.Explain(path, err))
 	}
 	raw, err := os.ReadFile(path)
@@ -75,7 +75,7 @@ func (j *Journal) start() error {
 		err = j.file.Sync()
 	}
 	if err == nil {
-		err = durable.SyncDir(filepath.Dir(j.path))
+		err = syncDir(filepath.Dir(j.path))
 	}
 	if err != nil {
 		return fmt.Errorf("journal %s: %w", j.path, durable.Explain(j.path, err))
@@ -84,7 +84,9 @@ func (j *Journal) start() error {
 }
 
 // parseJournal returns the intact records and how many bytes they take. Only
-// the last record may be incomplete or fail its checksum.
+// the last record may be incomplete, where its write was torn: then nobody was
+// told of it. A record that is all there, but was changed, may have been
+// answered for.
 func parseJournal(raw []byte) ([]reduce.Record, int64, error) {
 	n := min(len(raw), len(journalMagic))
 	if string(raw[:n]) != journalMagic[:n] {
@@ -104,18 +106,18 @@ func parseJournal(raw []byte) ([]reduce.Record, int64, error) {
 			}
 			return nil, 0, fault.Errorf(fault.Damaged, "byte %d: the checksum of a record's length is wrong", at)
 		}
-		if size > signed.MaxDocument {
-			return nil, 0, fault.Errorf(fault.Damaged, "byte %d: a record of %d bytes", at, size)
+		if size > reduce.MaxRecord {
+			return nil, 0, fault.Errorf(fault.Damaged, "byte %d: a record of %d bytes; at most %d are written", at, size, reduce.MaxRecord)
 		}
 		if end > int64(len(rest)) {
 			break
 		}
 		body := rest[recordHeader:end]
 		if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(rest[8:]) {
-			if end == int64(len(rest)) {
+			if end == int64(len(rest)) && torn(rest, at) {
 				break
 			}
-			return nil, 0, fault.Errorf(fault.Damaged, "byte %d: the record's checksum is wrong, and more records follow", at)
+			return nil, 0, fault.Errorf(fault.Damaged, "byte %d: the checksum of a record is wrong; restore the journal from a copy", at)
 		}
 		r, err := reduce.ParseRecord(body)
 		if err != nil {
@@ -127,15 +129,30 @@ func parseJournal(raw []byte) ([]reduce.Record, int64, error) {
 	return records, at, nil
 }
 
-// appendRecord appends the bytes of a record to b.
-func appendRecord(b []byte, r reduce.Record) []byte {
+// sector is the unit in which disks write: after a power loss those of an append
+// are there or, where the file had grown before, zeros.
+const sector = 512
+
+// torn reports whether the last sectors of the file's last record, which begins
+// at a place of the file and is all that is left of it, never came.
+func torn(record []byte, at int64) bool {
+	last := (at + int64(len(record)) - 1) / sector * sector
+	return len(bytes.Trim(record[max(0, last-at):], "\x00")) == 0
+}
+
+// appendRecord appends the bytes of a record to b. The error is for a record
+// that parseJournal would refuse: it must not be taken for remembered.
+func appendRecord(b []byte, r reduce.Record) ([]byte, error) {
 	body := r.Encode()
+	if _, err := reduce.ParseRecord(body); err != nil {
+		return b, fmt.Errorf("a record of kind %d cannot be read back: %w", r.Kind, err)
+	}
 	var size [4]byte
 	binary.LittleEndian.PutUint32(size[:], uint32(len(body)))
 	b = append(b, size[:]...)
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(size[:], castagnoli))
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(body, castagnoli))
-	return append(b, body...)
+	return append(b, body...), nil
 }
 
 // Append adds a record and returns when it is on the disk. After an error the
@@ -144,8 +161,10 @@ func (j *Journal) Append(r reduce.Record) error {
 	if j.broken != nil {
 		return j.broken
 	}
-	b := appendRecord(nil, r)
-	_, err := j.file.WriteAt(b, j.size)
+	b, err := appendRecord(nil, r)
+	if err == nil {
+		_, err = j.file.WriteAt(b, j.size)
+	}
 	if err == nil {
 		err = j.file.Sync()
 	}
@@ -162,7 +181,10 @@ func (j *Journal) Append(r reduce.Record) error {
 func (j *Journal) Rewrite(records []reduce.Record) error {
 	b := []byte(journalMagic)
 	for _, r := range records {
-		b = appendRecord(b, r)
+		var err error
+		if b, err = appendRecord(b, r); err != nil {
+			return fmt.Errorf("journal %s: %w", j.path, err)
+		}
 	}
 	f, err := replace(j.path, b)
 	if err != nil {
@@ -170,6 +192,30 @@ func (j *Journal) Rewrite(records []reduce.Record) error {
 	}
 	j.file.Close() // the old file has no name any more
 	j.file, j.size, j.broken = f, int64(len(b)), nil
+	return nil
+}
+
+// syncDir is durable.SyncDir; tests look at what is synced.
+var syncDir = durable.SyncDir
+
+// makeFolder makes a folder, and what is missing above it, durably: a journal
+// whose folder is gone after a power loss is a journal that forgot.
+func makeFolder(path string) error {
+	var missing []string
+	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		missing = append(missing, dir)
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	for _, dir := range slices.Backward(missing) {
+		if err := syncDir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -2,10 +2,14 @@ package transport
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"lockstep/internal/durable"
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
 	"lockstep/reduce"
@@ -19,7 +23,7 @@ func testRecord(b byte) reduce.Record {
 func journalBytes(n int) (raw []byte, ends []int) {
 	raw = []byte(journalMagic)
 	for i := range n {
-		raw = appendRecord(raw, testRecord(byte(i+1)))
+		raw, _ = appendRecord(raw, testRecord(byte(i+1)))
 		ends = append(ends, len(raw))
 	}
 	return raw, ends
@@ -93,27 +97,27 @@ func TestJournalSurvivesEveryCut(t *testing.T) {
 	}
 }
 
-// TestJournalSeesDamage flips each bit: the file is refused, or only the last
-// record is taken for cut off. Never does a changed record come back.
+// TestJournalSeesDamage flips each bit, in the last record too: a vote that was
+// sent must not be forgotten because a bit of it is wrong. The error names file
+// and place.
 func TestJournalSeesDamage(t *testing.T) {
 	raw, ends := journalBytes(3)
+	path := filepath.Join(t.TempDir(), "journal")
 	for i := range raw {
 		bad := bytes.Clone(raw)
 		bad[i] ^= 0x10
-		records, _, err := parseJournal(bad)
-		if err != nil {
-			if fault.KindOf(err) != fault.Damaged {
-				t.Fatalf("byte %d: %v", i, err)
-			}
-			continue
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
 		}
-		for r, rec := range records {
-			if !bytes.Equal(rec.Encode(), testRecord(byte(r+1)).Encode()) {
-				t.Fatalf("byte %d: record %d came back changed", i, r)
-			}
+		_, _, err := OpenJournal(path)
+		if fault.KindOf(err) != fault.Damaged || !strings.Contains(err.Error(), path) {
+			t.Fatalf("byte %d: %v", i, err)
 		}
-		if i < ends[1] || len(records) != 2 {
-			t.Fatalf("byte %d: %d records and no error", i, len(records))
+		if i > ends[1] && !strings.Contains(err.Error(), fmt.Sprintf("byte %d:", ends[1])) {
+			t.Fatalf("byte %d: %v does not name byte %d", i, err, ends[1])
+		}
+		if left, _ := os.ReadFile(path); !bytes.Equal(left, bad) {
+			t.Fatalf("byte %d: the file was changed", i)
 		}
 	}
 	if records, _, err := parseJournal(append(bytes.Clone(raw), make([]byte, 100)...)); err != nil || len(records) != 3 {
@@ -121,6 +125,86 @@ func TestJournalSeesDamage(t *testing.T) {
 	}
 	if _, _, err := OpenJournal("/dev/null/journal"); err == nil {
 		t.Error("an impossible path opens")
+	}
+}
+
+// TestJournalSurvivesTornSectors zeroes the end of the last record from each
+// byte on, as a file system does that had grown the file before the data came.
+// From the start of a sector on it is a torn write, if the length and its checksum
+// came; elsewhere it is damage.
+func TestJournalSurvivesTornSectors(t *testing.T) {
+	raw, ends := journalBytes(2)
+	long := reduce.Record{Kind: reduce.RecordVote, Envelopes: []signed.Envelope{bytes.Repeat([]byte{7}, 3*sector)}}
+	raw, err := appendRecord(raw, long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from := ends[1]; from < len(raw); from++ {
+		bad := bytes.Clone(raw)
+		clear(bad[from:])
+		records, size, err := parseJournal(bad)
+		switch whole := from == ends[1] || from <= (len(raw)-1)/sector*sector && from >= ends[1]+8; {
+		case whole && (err != nil || len(records) != 2 || size != int64(ends[1])):
+			t.Fatalf("zeros from byte %d: %d records of %d bytes, %v", from, len(records), size, err)
+		case !whole && fault.KindOf(err) != fault.Damaged:
+			t.Fatalf("zeros from byte %d: %d records, %v", from, len(records), err)
+		}
+	}
+	followed, _ := appendRecord(bytes.Clone(raw), testRecord(3))
+	clear(followed[len(raw)-sector : len(raw)])
+	if _, _, err := parseJournal(followed); fault.KindOf(err) != fault.Damaged {
+		t.Errorf("zeros before another record: %v", err)
+	}
+}
+
+// TestJournalTakesOnlyWhatItCanRead: a record that would be refused at the next
+// start is refused now, and nothing of it is written.
+func TestJournalTakesOnlyWhatItCanRead(t *testing.T) {
+	huge := reduce.Record{Kind: reduce.RecordRoster, Envelopes: []signed.Envelope{make([]byte, reduce.MaxRecord)}}
+	most := reduce.Record{Kind: reduce.RecordRoster, Envelopes: []signed.Envelope{make([]byte, reduce.MaxRecord-16)}}
+	for name, r := range map[string]reduce.Record{
+		"too large": huge, "of no kind": {Kind: 9, Envelopes: testRecord(1).Envelopes}, "empty": {Kind: reduce.RecordVote},
+	} {
+		path := filepath.Join(t.TempDir(), "journal")
+		j, _ := openJournal(t, path)
+		if err := j.Append(testRecord(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Append(r); err == nil || !strings.Contains(err.Error(), "cannot be read back") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := j.Append(testRecord(2)); err == nil {
+			t.Errorf("%s: the journal goes on as if nothing had been lost", name)
+		}
+		if err := j.Rewrite([]reduce.Record{r}); err == nil {
+			t.Errorf("%s: Rewrite takes it", name)
+		}
+		if _, records := openJournal(t, path); len(records) != 1 {
+			t.Errorf("%s: %d records are left", name, len(records))
+		}
+		if err := j.Rewrite([]reduce.Record{most}); err != nil {
+			t.Error(err)
+		}
+		if _, records := openJournal(t, path); len(records) != 1 || len(records[0].Envelopes[0]) != reduce.MaxRecord-16 {
+			t.Errorf("the largest record does not come back")
+		}
+	}
+}
+
+// TestNewJournalIsDurable: the names of a new journal and of the folders made
+// for it are synced, the upper ones first.
+func TestNewJournalIsDurable(t *testing.T) {
+	var synced []string
+	syncDir = func(dir string) error {
+		synced = append(synced, dir)
+		return durable.SyncDir(dir)
+	}
+	t.Cleanup(func() { syncDir = durable.SyncDir })
+	top := t.TempDir()
+	openJournal(t, filepath.Join(top, "node", "journal", "leader"))
+	want := []string{top, filepath.Join(top, "node"), filepath.Join(top, "node", "journal")}
+	if !slices.Equal(synced, want) {
+		t.Errorf("synced %v, want %v", synced, want)
 	}
 }
 
@@ -139,7 +223,7 @@ func FuzzParseJournal(f *testing.F) {
 		}
 		again := []byte(journalMagic)
 		for _, r := range records {
-			again = appendRecord(again, r)
+			again, _ = appendRecord(again, r)
 		}
 		if size > 0 && !bytes.Equal(again, data[:size]) {
 			t.Fatalf("records re-encode to other bytes")

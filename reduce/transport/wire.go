@@ -13,9 +13,10 @@ import (
 )
 
 // Largest parts of a payload. Lists of signed documents may fill a document's
-// cap; single ones are small. Evidence in a round is one leaf and the documents
+// cap, and a roster with its claims a record's; single ones are small. Evidence in a round is one leaf and the documents
 // around it; the inputs of a wrong sum are gathered by audits, elsewhere.
 const (
+	maxRoster   = reduce.MaxRecord
 	maxList     = signed.MaxDocument
 	maxSingle   = 64 << 10
 	maxEvidence = 2 << 20
@@ -115,7 +116,9 @@ func appendDigests(b []byte, digests []merkle.Digest) []byte {
 // shape. It is asked before anything is allocated.
 func maxPayload(shape commit.Shape, k frameType) int {
 	switch k {
-	case frameRoster, frameSet, frameVote, frameDecision:
+	case frameRoster:
+		return 4 + maxRoster
+	case frameSet, frameVote, frameDecision:
 		return 4 + maxList
 	case frameChunk:
 		return 4 + maxSingle + shape.Bytes(shape.ChunkElements())
@@ -253,7 +256,7 @@ func document(doc, bare []byte, v any) error {
 	if len(bare) > 0 {
 		return fault.Errorf(fault.Damaged, "frame: %d bytes follow the document", len(bare))
 	}
-	return signed.Unmarshal(doc, v)
+	return signed.UnmarshalUpTo(doc, v, maxRoster)
 }
 
 func openAll[T commit.Document](list []signed.Envelope) ([]commit.Signed[T], error) {

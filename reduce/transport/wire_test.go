@@ -3,11 +3,14 @@ package transport
 import (
 	"bytes"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
+	"lockstep/internal/spec"
 	"lockstep/reduce"
 	"lockstep/reduce/commit"
 )
@@ -115,6 +118,48 @@ func (frameOf) RosterID() merkle.Digest { return merkle.Digest{} }
 
 // TestFramesSeeFlippedBits changes bytes all over each frame: header and payload
 // are refused before anything is made of them (invariant 21).
+// TestLargestRosterFits: the caps of rosters on the wire and in the journal hold
+// the largest roster that a run spec allows.
+func TestLargestRosterFits(t *testing.T) {
+	const n = commit.MaxMembers
+	shape := commit.StandardShape(commit.MaxElements / 4)
+	r := commit.Roster{
+		Fingerprint: merkle.Digest{1}, RunID: spec.RunID{1}, Epoch: 1<<64 - 1, Attempt: 1<<32 - 1, Base: merkle.Digest{2},
+		Codec: shape.Codec, Elements: uint64(shape.Elements), LeafElements: uint32(shape.LeafElements), ChunkLeaves: uint32(shape.ChunkLeaves),
+		Deadline: 1<<32 - 1, MinGroup: n, Seed: 1<<64 - 1,
+	}
+	address := strings.Repeat("x", commit.MaxAddress)
+	m := reduce.RosterMessage{}
+	record := reduce.Record{Kind: reduce.RecordRoster, Envelopes: []signed.Envelope{nil}}
+	claim := commit.Claim{
+		Fingerprint: r.Fingerprint, RunID: r.RunID, Epoch: r.Epoch, Base: r.Base, Segments: slices.Repeat([]uint64{1<<64 - 1}, commit.MaxSegments),
+		Sequences: 1<<32 - 1, Tokens: commit.MaxTokens/n - 1, LossBits: 1<<62 - 1, Elements: r.Elements,
+	}
+	parts := commit.Parts(shape.Chunks(), n, r.Seed)
+	for i := range n {
+		claim.UID = uint32(1<<32 - n + i)
+		s := commit.Seal(claim, testKey(byte(i)))
+		m.Claims = append(m.Claims, s)
+		record.Envelopes = append(record.Envelopes, s.Envelope())
+		r.Members = append(r.Members, commit.Member{UID: claim.UID, Peer: s.Signer(), Address: address, Claim: s.Digest(), Tokens: claim.Tokens, Part: parts[i]})
+	}
+	for range commit.MaxObservers {
+		r.Observers = append(r.Observers, commit.Observer{Address: address})
+	}
+	m.Roster = commit.Seal(r, testKey(0))
+	record.Envelopes[0] = m.Roster.Envelope()
+	h, b := encode(shape, m)
+	if most := maxPayload(shape, h.kind); len(b) > most {
+		t.Errorf("%d bytes on the wire; the cap is %d", len(b), most)
+	}
+	if got, err := decode(shape, h, b); err != nil || len(got.(reduce.RosterMessage).Claims) != n {
+		t.Errorf("on the wire: %v", err)
+	}
+	if _, err := appendRecord(nil, record); err != nil {
+		t.Errorf("in the journal: %v", err)
+	}
+}
+
 func TestFramesSeeFlippedBits(t *testing.T) {
 	for _, m := range samples(smallShape) {
 		h, b := encode(smallShape, m)
