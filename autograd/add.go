@@ -41,8 +41,10 @@ func (op *add) result() *Tensor { return &op.y }
 // else has reached x yet, which is so all along the residual stream.
 func (op *add) backward(t *Tape) {
 	df := t.share(op.f)
-	copy(df, op.y.gradient)
+	t.pairs.run(df, op.y.gradient, copyTo)
 	t.merge(op.f, df)
 	t.merge(op.x, op.y.gradient)
 	op.y.gradient = nil
 }
+
+func copyTo(dst, x []float32) { copy(dst, x) }

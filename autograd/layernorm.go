@@ -11,14 +11,16 @@ type layerNorm struct {
 	y           Tensor
 
 	dx                        []float32 // (B, T, C), during backward
-	rows                      split
+	rows, columns             split
 	forwardTask, backwardTask func(int)
+	gradientTask              func(int)
 }
 
 func newLayerNorm() *layerNorm {
 	op := new(layerNorm)
 	op.forwardTask = op.forwardRows
 	op.backwardTask = op.backwardRows
+	op.gradientTask = op.parameterGradients
 	return op
 }
 
@@ -46,19 +48,25 @@ func (op *layerNorm) forwardRows(task int) {
 
 func (op *layerNorm) result() *Tensor { return &op.y }
 
-// backward adds to dx row by row, and to dγ and dβ sequence by sequence.
+// backward adds to dx row by row, and to dγ and dβ column by column.
 func (op *layerNorm) backward(t *Tape) {
-	x, y := op.x, &op.y
-	op.dx = t.gradient(x)
+	op.dx = t.gradient(op.x)
 	f32.Parallel(op.rows.tasks(), op.backwardTask)
 	op.dx = nil
-	if op.gamma.Gradient == nil || op.beta.Gradient == nil {
-		return
+	if op.gamma.Gradient != nil && op.beta.Gradient != nil {
+		op.columns = split{n: op.x.C, per: sumColumns}
+		f32.Parallel(op.columns.tasks(), op.gradientTask)
 	}
+}
+
+// parameterGradients sums a task's columns, sequence after sequence.
+func (op *layerNorm) parameterGradients(task int) {
+	x, y := op.x, &op.y
+	lo, hi := op.columns.span(task)
 	for s := range x.B {
 		rows := s * x.T
-		f32.LayerNormParams(op.gamma.Gradient, op.beta.Gradient, y.sequence(y.gradient, s), x.sequence(x.Data, s),
-			op.mean[rows:][:x.T], op.r[rows:][:x.T], x.T, x.C)
+		f32.LayerNormParams(op.gamma.Gradient[lo:hi], op.beta.Gradient[lo:hi], y.sequence(y.gradient, s)[lo:], x.sequence(x.Data, s)[lo:],
+			op.mean[rows:][:x.T], op.r[rows:][:x.T], x.T, hi-lo, x.C)
 	}
 }
 

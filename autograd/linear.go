@@ -19,10 +19,6 @@ func newLinear() *linear {
 	return op
 }
 
-// biasColumns is how many columns of dy one task sums: whole cache lines, and
-// enough of them to be worth a task.
-const biasColumns = 256
-
 // Linear multiplies every row of x (B, T, in) with w (in, out) and adds the
 // bias b (out), unless that is nil.
 func (t *Tape) Linear(x *Tensor, w, b *Parameter) *Tensor {
@@ -62,7 +58,7 @@ func (op *linear) backward(t *Tape) {
 		}
 	}
 	if op.b != nil && op.b.Gradient != nil {
-		op.columns = split{n: y.C, per: biasColumns}
+		op.columns = split{n: y.C, per: sumColumns}
 		f32.Parallel(op.columns.tasks(), op.biasGradients)
 	}
 }

@@ -19,6 +19,7 @@ type Tape struct {
 	recorded int
 	stack    stack // activations
 	shelf    shelf // gradients of activations
+	pairs    pairwise
 }
 
 // operation is one recorded step.
@@ -135,7 +136,7 @@ func (t *Tape) merge(x *Tensor, share []float32) {
 		x.gradient = share
 		return
 	}
-	f32.AddTo(x.gradient, share)
+	t.pairs.run(x.gradient, share, f32.AddTo)
 	t.shelf.give(share)
 }
 

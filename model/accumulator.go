@@ -1,9 +1,11 @@
 package model
 
 import (
+	"slices"
+	"sync"
+
 	"lockstep/internal/f32"
 	"lockstep/internal/fault"
-	"lockstep/internal/merkle"
 	"lockstep/optim"
 )
 
@@ -18,23 +20,44 @@ type Accumulator struct {
 	gradient  []float32 // layout order; wte holds the output head's share until Freeze
 	embedding []float32 // (V, C): the embedding's share of wte
 	frozen    bool
+
+	norms              optim.Norms
+	clearTask, addTask func(int)
 }
 
 // NewAccumulator returns an empty sum for a layout.
 func NewAccumulator(l *Layout) *Accumulator {
-	return &Accumulator{
+	a := &Accumulator{
 		layout:    l,
 		gradient:  make([]float32, l.Elements),
 		embedding: make([]float32, l.Tensors[0].Size),
 	}
+	a.clearTask, a.addTask = a.clearPart, a.addPart
+	return a
+}
+
+// accumulatorPart is how many elements one task clears or adds.
+const accumulatorPart = 1 << 16
+
+// parts returns the number of tasks for n elements.
+func parts(n int) int { return (n + accumulatorPart - 1) / accumulatorPart }
+
+// part returns a task's elements of x.
+func part(x []float32, task int) []float32 {
+	return x[min(task*accumulatorPart, len(x)):min((task+1)*accumulatorPart, len(x))]
 }
 
 // Reset empties the sum and keeps its memory, which earlier results of Freeze
 // share.
 func (a *Accumulator) Reset() {
-	clear(a.gradient)
-	clear(a.embedding)
+	f32.Parallel(parts(len(a.gradient)), a.clearTask)
 	a.Tally, a.frozen = Tally{}, false
+}
+
+// clearPart clears a part of both vectors; the embedding is the shorter one.
+func (a *Accumulator) clearPart(task int) {
+	clear(part(a.gradient, task))
+	clear(part(a.embedding, task))
 }
 
 // Freeze ends the sum and returns the flat gradient, in the accumulator's own
@@ -42,13 +65,19 @@ func (a *Accumulator) Reset() {
 // infinity is a *optim.NonFiniteError (N21). Freezing again returns the same.
 func (a *Accumulator) Freeze() ([]float32, error) {
 	if !a.frozen {
-		f32.AddTo(a.gradient[:len(a.embedding)], a.embedding)
+		f32.Parallel(parts(len(a.embedding)), a.addTask)
 		a.frozen = true
 	}
-	if err := optim.Check("gradient", a.layout.spans, a.gradient); err != nil {
+	if err := a.norms.Check("gradient", a.layout.spans, a.gradient); err != nil {
 		return nil, err
 	}
 	return a.gradient, nil
+}
+
+// addPart adds a part of the embedding's share of wte to the head's.
+func (a *Accumulator) addPart(task int) {
+	x := part(a.embedding, task)
+	f32.AddTo(part(a.gradient, task)[:len(x)], x)
 }
 
 // Average turns the summed gradient of a group of one into the average per
@@ -58,20 +87,35 @@ func Average(gradient []float32, tokens uint64) error {
 	if tokens == 0 {
 		return fault.Errorf(fault.Damaged, "average: the batch has no targets")
 	}
-	grid := merkle.Grid{Elements: len(gradient)}
-	const tasks = 64 // each with a buffer of its own
-	f32.Parallel(tasks, func(task int) {
-		var sum []float64
-		for leaf := task; leaf < grid.Leaves(); leaf += tasks {
-			if sum == nil {
-				sum = make([]float64, merkle.LeafElements)
-			}
-			lo, hi := grid.LeafSpan(leaf)
-			acc := sum[:hi-lo]
-			clear(acc)
-			f32.AddFloat64(acc, gradient[lo:hi])
-			f32.DivideRound(gradient[lo:hi], acc, float64(tokens))
-		}
-	})
+	a := averages.Get().(*average)
+	a.gradient, a.tokens = gradient, float64(tokens)
+	f32.Parallel(parts(len(gradient)), a.task)
+	a.gradient = nil
+	averages.Put(a)
 	return nil
+}
+
+// average is one call of Average.
+type average struct {
+	gradient []float32
+	tokens   float64
+	task     func(int)
+}
+
+var averages = sync.Pool{New: func() any {
+	a := new(average)
+	a.task = a.part
+	return a
+}}
+
+// part averages a task's elements, as many at a time as the first-level cache
+// holds in float64.
+func (a *average) part(task int) {
+	var sums [1024]float64
+	for x := range slices.Chunk(part(a.gradient, task), len(sums)) {
+		sum := sums[:len(x)]
+		clear(sum)
+		f32.AddFloat64(sum, x)
+		f32.DivideRound(x, sum, a.tokens)
+	}
 }

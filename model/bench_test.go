@@ -27,12 +27,11 @@ func benchmarkStep(b *testing.B, name string, sequences, positions int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := Initialise(c, 1)
-	acc := NewAccumulator(m.Layout)
+	state := NewState(Initialise(c, 1))
+	p, acc := state.Parameters(c), NewAccumulator(m.Layout)
 	batch := syntheticBatch(c, sequences, positions, 0)
 	run := func() {
-		acc.Reset()
-		if err := m.Gradient(p, batch, acc); err != nil {
+		if err := trainingStep(m, state, p, batch, acc); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -44,15 +43,15 @@ func benchmarkStep(b *testing.B, name string, sequences, positions int) {
 	b.ReportMetric(float64(b.N*sequences*positions)/b.Elapsed().Seconds(), "tokens/s")
 }
 
-// TestGradientAllocatesNothing: once its buffers exist, a step makes no work
-// for the garbage collector.
-func TestGradientAllocatesNothing(t *testing.T) {
+// TestStepAllocatesNothing: once its buffers exist, a step makes no work for
+// the garbage collector.
+func TestStepAllocatesNothing(t *testing.T) {
 	c, _ := Builtin("nano")
-	m, p := newModel(t, c), Initialise(c, 1)
+	m, s := newModel(t, c), NewState(Initialise(c, 1))
+	p := s.Parameters(c)
 	acc, batch := NewAccumulator(m.Layout), syntheticBatch(c, 3, 32, 0)
 	step := func() {
-		acc.Reset()
-		if err := m.Gradient(p, batch, acc); err != nil {
+		if err := trainingStep(m, s, p, batch, acc); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,6 +59,23 @@ func TestGradientAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(5, step); n > 0 {
 		t.Errorf("%v allocations per step", n)
 	}
+}
+
+// trainingStep is a whole step of one process.
+func trainingStep(m *Model, s *State, p *Parameters, batch Batch, acc *Accumulator) error {
+	acc.Reset()
+	if err := m.Gradient(p, batch, acc); err != nil {
+		return err
+	}
+	g, err := acc.Freeze()
+	if err != nil {
+		return err
+	}
+	if err := Average(g, acc.Tokens); err != nil {
+		return err
+	}
+	_, err = s.ApplyAverage(g, testOptimizer())
+	return err
 }
 
 func BenchmarkNano(b *testing.B)       { benchmarkStep(b, "nano", 4, 32) }

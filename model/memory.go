@@ -26,8 +26,8 @@ func TrainingMemory(c Config, b, t int) Memory {
 	block := rows*(9*width+2*inner+4) + probabilities
 	activations := int64(c.Layers)*block + rows*(2*width+3)
 	// Gradients of activations are reused from block to block; at most so many
-	// exist at once.
-	gradients := rows*(3*width+2*inner+3*width) + int64(sequences*c.Heads)*64*int64(t)
+	// exist at once. Those of the probabilities depend on the number of threads.
+	gradients := rows*(6*width+2*inner) + probabilities
 	elements := int64(c.elements())
 	return Memory{
 		Parameters:  4 * elements,

@@ -18,6 +18,9 @@ type State struct {
 	M, V   []float32
 
 	spoilt bool
+	valid  *optim.Config // the last one, which was checked
+	norms  optim.Norms
+	adamw  optim.AdamW
 }
 
 // NewState returns the state of epoch 0, which takes over p's memory.
@@ -39,14 +42,18 @@ func (s *State) Parameters(c Config) *Parameters {
 // spoilt and has to be thrown away.
 func (s *State) ApplyAverage(average []float32, c optim.Config) (optim.Info, error) {
 	s.mustBeSound()
-	if err := c.Validate(); err != nil {
-		return optim.Info{}, err
+	if s.valid == nil || c != *s.valid {
+		if err := c.Validate(); err != nil {
+			return optim.Info{}, err
+		}
+		valid := c
+		s.valid = &valid
 	}
-	norm, err := optim.Norm("average", s.Layout.spans, average)
+	norm, err := s.norms.Norm("average", s.Layout.spans, average)
 	if err != nil {
 		return optim.Info{}, err
 	}
-	info, err := optim.Step(c, s.Step+1, norm, s.Layout.spans, s.Theta, s.M, s.V, average)
+	info, err := s.adamw.Step(c, s.Step+1, norm, s.Layout.spans, s.Theta, s.M, s.V, average)
 	if err != nil {
 		s.spoilt = true
 		return optim.Info{}, err

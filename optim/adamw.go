@@ -1,6 +1,8 @@
 package optim
 
 import (
+	"slices"
+
 	"lockstep/internal/f32"
 	"lockstep/internal/merkle"
 )
@@ -13,6 +15,17 @@ type Info struct {
 	Rate float64 // learning rate, as float32
 }
 
+// AdamW is the optimizer's step. It keeps its working memory from step to step,
+// and no state: that is the caller's vectors. The zero value is ready.
+type AdamW struct {
+	spans                []Span
+	theta, m, v, average []float32
+	matrices, vectors    f32.AdamW // with and without decay
+	grid                 merkle.Grid
+	spoilt               []bool // by leaf: holds a NaN or an infinity afterwards
+	task                 func(int)
+}
+
 // Step applies optimizer step number step, counted from 1, to the parameters
 // theta and the moments m and v, in place, with an averaged gradient whose Norm
 // the caller has computed, and so checked. All are flat vectors of equal
@@ -20,36 +33,29 @@ type Info struct {
 //
 // A result that is not finite is a *NonFiniteError; then theta, m and v are
 // spoilt, as they hold the whole step.
-func Step(c Config, step uint64, norm float64, spans []Span, theta, m, v, average []float32) (Info, error) {
+func (s *AdamW) Step(c Config, step uint64, norm float64, spans []Span, theta, m, v, average []float32) (Info, error) {
 	if len(m) != len(theta) || len(v) != len(theta) || len(average) != len(theta) {
 		panic("optim: vectors of different lengths")
 	}
 	k := c.Coefficients(step, norm)
-	s := adamw{spans: spans, theta: theta, m: m, v: v, average: average, matrices: k, vectors: k}
+	s.spans, s.theta, s.m, s.v, s.average = spans, theta, m, v, average
+	s.matrices, s.vectors = k, k
 	s.vectors.Decay = 0
+	// Elements are independent: the grid serves only to share out the work.
 	s.grid = merkle.Grid{Elements: len(theta)}
-	s.spoilt = make([]bool, s.grid.Leaves())
-	f32.Parallel(len(s.spoilt), s.leaf)
-	for _, bad := range s.spoilt {
-		if bad {
-			return Info{}, s.firstNonFinite()
-		}
+	if s.task == nil {
+		s.task = s.leaf
+	}
+	s.spoilt = slices.Grow(s.spoilt[:0], s.grid.Leaves())[:s.grid.Leaves()]
+	f32.Parallel(len(s.spoilt), s.task)
+	if slices.Contains(s.spoilt, true) {
+		return Info{}, s.firstNonFinite()
 	}
 	return Info{Step: step, Norm: norm, Clip: float64(k.Clip), Rate: float64(k.LR)}, nil
 }
 
-// adamw is one step over the leaf grid. Elements are independent, so the grid
-// serves only to share out the work.
-type adamw struct {
-	spans                []Span
-	theta, m, v, average []float32
-	matrices, vectors    f32.AdamW // with and without decay
-	grid                 merkle.Grid
-	spoilt               []bool // by leaf: holds a NaN or an infinity afterwards
-}
-
 // leaf updates the elements of leaf i, tensor by tensor.
-func (s *adamw) leaf(i int) {
+func (s *AdamW) leaf(i int) {
 	lo, hi := s.grid.LeafSpan(i)
 	for at := lo; at < hi; {
 		span, inside := Place(s.spans, at)
@@ -64,7 +70,7 @@ func (s *adamw) leaf(i int) {
 	s.spoilt[i] = f32.Finite(s.theta[lo:hi]) >= 0 || f32.Finite(s.m[lo:hi]) >= 0 || f32.Finite(s.v[lo:hi]) >= 0
 }
 
-func (s *adamw) firstNonFinite() error {
+func (s *AdamW) firstNonFinite() error {
 	for _, x := range []struct {
 		what string
 		data []float32

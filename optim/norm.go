@@ -3,6 +3,7 @@ package optim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 
 	"lockstep/internal/f32"
@@ -53,30 +54,45 @@ func nonFinite(what string, spans []Span, x []float32, i int) error {
 
 // Check returns a *NonFiniteError for the first NaN or Inf of x, which what
 // names.
-func Check(what string, spans []Span, x []float32) error {
-	_, err := Norm(what, spans, x)
+func (n *Norms) Check(what string, spans []Span, x []float32) error {
+	_, err := n.Norm(what, spans, x)
 	return err
+}
+
+// Norms computes lengths of vectors. It keeps its working memory from use to
+// use; the zero value is ready.
+type Norms struct {
+	x    []float32
+	grid merkle.Grid
+	sums []float64 // by leaf
+	task func(int)
 }
 
 // Norm returns the Euclidean length of x (N13): the sums of squares of the
 // leaves, added in ascending order in float64, under a square root. It returns
-// a *NonFiniteError where x has a NaN or an infinity: squares of finite float32
-// values cannot overflow float64, so that a leaf's sum is finite exactly when
-// its elements are.
-func Norm(what string, spans []Span, x []float32) (float64, error) {
-	grid := merkle.Grid{Elements: len(x)}
-	sums := make([]float64, grid.Leaves())
-	f32.Parallel(len(sums), func(i int) {
-		lo, hi := grid.LeafSpan(i)
-		sums[i] = f32.SumSquares(x[lo:hi])
-	})
+// a *NonFiniteError where x, which what names, has a NaN or an infinity: squares
+// of finite float32 values cannot overflow float64, so that a leaf's sum is
+// finite exactly when its elements are.
+func (n *Norms) Norm(what string, spans []Span, x []float32) (float64, error) {
+	n.x, n.grid = x, merkle.Grid{Elements: len(x)}
+	if n.task == nil {
+		n.task = n.leaf
+	}
+	n.sums = slices.Grow(n.sums[:0], n.grid.Leaves())[:n.grid.Leaves()]
+	f32.Parallel(len(n.sums), n.task)
+	n.x = nil
 	total := 0.0
-	for i, s := range sums {
+	for i, s := range n.sums {
 		if math.IsNaN(s) || math.IsInf(s, 0) {
-			lo, hi := grid.LeafSpan(i)
+			lo, hi := n.grid.LeafSpan(i)
 			return 0, nonFinite(what, spans, x, lo+f32.Finite(x[lo:hi]))
 		}
 		total += s
 	}
 	return math.Sqrt(total), nil
+}
+
+func (n *Norms) leaf(i int) {
+	lo, hi := n.grid.LeafSpan(i)
+	n.sums[i] = f32.SumSquares(n.x[lo:hi])
 }

@@ -138,11 +138,11 @@ func TestN18_AdamW(t *testing.T) {
 			wantTheta, wantM, wantV := clone(theta), clone(m), clone(v)
 			for step := uint64(5); step < 7; step++ {
 				g := numbers(n, uint32(step))
-				norm, err := Norm("average", testSpans(n), g)
+				norm, err := new(Norms).Norm("average", testSpans(n), g)
 				if err != nil {
 					t.Fatal(err)
 				}
-				info, err := Step(c, step, norm, testSpans(n), theta, m, v, g)
+				info, err := new(AdamW).Step(c, step, norm, testSpans(n), theta, m, v, g)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -197,7 +197,7 @@ func TestN13_Norm(t *testing.T) {
 	}
 	for _, isa := range f32.Available() {
 		restore := f32.ForTest(isa)
-		got, err := Norm("average", testSpans(n), x)
+		got, err := new(Norms).Norm("average", testSpans(n), x)
 		restore()
 		if err != nil || got != math.Sqrt(total) {
 			t.Errorf("%v: norm %v, %v; want %v", isa, got, err, math.Sqrt(total))
@@ -211,7 +211,7 @@ func TestN21_NonFinite(t *testing.T) {
 		x := numbers(n, 1)
 		x[20080] = value
 		x[n-1] = value // the first one is reported
-		_, err := Norm("average", testSpans(n), x)
+		_, err := new(Norms).Norm("average", testSpans(n), x)
 		var where *NonFiniteError
 		if !errors.As(err, &where) || where.What != "average" || where.Tensor != "rest" || where.Index != 3 {
 			t.Errorf("%v: %v", value, err)
@@ -220,7 +220,7 @@ func TestN21_NonFinite(t *testing.T) {
 			t.Errorf("kind %v", fault.KindOf(err))
 		}
 	}
-	if err := Check("average", testSpans(n), numbers(n, 1)); err != nil {
+	if err := new(Norms).Check("average", testSpans(n), numbers(n, 1)); err != nil {
 		t.Errorf("finite numbers: %v", err)
 	}
 }
@@ -233,8 +233,8 @@ func TestN21_SpoiltStep(t *testing.T) {
 	theta, m, v, g := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
 	theta[20001] = -math.MaxFloat32
 	g[20001] = 1
-	norm, _ := Norm("average", testSpans(n), g)
-	_, err := Step(c, 1, norm, testSpans(n), theta, m, v, g)
+	norm, _ := new(Norms).Norm("average", testSpans(n), g)
+	_, err := new(AdamW).Step(c, 1, norm, testSpans(n), theta, m, v, g)
 	var where *NonFiniteError
 	if !errors.As(err, &where) || where.What != "parameters" || where.Tensor != "bias" || where.Index != 1 {
 		t.Errorf("%v", err)
@@ -248,7 +248,7 @@ func TestStepPanicsOnLengths(t *testing.T) {
 		}
 	}()
 	x := make([]float32, 4)
-	Step(Default(), 1, 1, nil, x, x, x, x[:3])
+	new(AdamW).Step(Default(), 1, 1, nil, x, x, x, x[:3])
 }
 
 func TestPlace(t *testing.T) {

@@ -118,7 +118,7 @@ func TestRowsAllocateNothing(t *testing.T) {
 	row, tokens := make([]float32, rows*d), make([]int32, rows)
 	calls := map[string]func(){
 		"SumRows":         func() { SumRows(row[:d], x, rows, d, d) },
-		"LayerNormParams": func() { LayerNormParams(row[:d], row[d:][:d], x, x, x, x, rows, d) },
+		"LayerNormParams": func() { LayerNormParams(row[:d], row[d:][:d], x, x, x, x, rows, d, d) },
 		"EmbeddingGrad":   func() { EmbeddingGrad(row, x, tokens, d) },
 		"AdamWStep":       func() { AdamWStep(row, row, row, x, AdamW{}) },
 		"CrossEntropy":    func() { CrossEntropy(row, x, 3) },
@@ -146,7 +146,7 @@ func TestRowsPanicOnWrongLengths(t *testing.T) {
 		"target":            func() { CrossEntropy(a, a, 4) },
 		"LayerNorm":         func() { LayerNorm(a, a, b, a, 1) },
 		"LayerNormBackward": func() { LayerNormBackward(a, a, b, a, 0, 1) },
-		"LayerNormParams":   func() { LayerNormParams(a, b, a, a, a, a, 1, 4) },
+		"LayerNormParams":   func() { LayerNormParams(a, b, a, a, a, a, 1, 4, 4) },
 		"Add":               func() { Add(a, a, b) },
 		"AddTo":             func() { AddTo(a, b) },
 		"AddBias":           func() { AddBias(a, 4, b, 1, 4) },

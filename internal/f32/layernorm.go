@@ -72,21 +72,22 @@ func normalizeGradGeneric(dx, dy, x, gamma []float32, mean, rstd, a, b float32) 
 
 // LayerNormParams adds one sequence's parameter gradients to dgamma and dbeta
 // (N8): per column, t = +0 and t = fma(dy, xhat, t), or t = t + dy, over the
-// positions ascending, then out = out + t. dy and x are (rows, d); mean and
-// rstd have one element per row.
-func LayerNormParams(dgamma, dbeta, dy, x, mean, rstd []float32, rows, d int) {
-	checkMatrix(len(dy), d, rows, d)
-	checkMatrix(len(x), d, rows, d)
-	if len(dgamma) != d || len(dbeta) != d || len(mean) < rows || len(rstd) < rows {
+// positions ascending, then out = out + t. dy and x are (rows, n) matrices
+// whose rows start ld elements apart: some columns of the normalised rows, or
+// all. mean and rstd have one element per row.
+func LayerNormParams(dgamma, dbeta, dy, x, mean, rstd []float32, rows, n, ld int) {
+	checkMatrix(len(dy), ld, rows, n)
+	checkMatrix(len(x), ld, rows, n)
+	if len(dgamma) != n || len(dbeta) != n || len(mean) < rows || len(rstd) < rows {
 		panic("f32: LayerNormParams: lengths differ")
 	}
-	for lo := 0; lo < d; lo += tile {
+	for lo := 0; lo < n; lo += tile {
 		var gammas, betas [tile]float32
-		width := min(tile, d-lo)
+		width := min(tile, n-lo)
 		tgamma, tbeta := gammas[:width], betas[:width]
 		for i := range rows {
-			row := dy[i*d+lo:][:width]
-			normalizeParams(tgamma, row, x[i*d+lo:][:width], mean[i], rstd[i])
+			row := dy[i*ld+lo:][:width]
+			normalizeParams(tgamma, row, x[i*ld+lo:][:width], mean[i], rstd[i])
 			add(tbeta, tbeta, row)
 		}
 		add(dgamma[lo:][:width], dgamma[lo:][:width], tgamma)

@@ -123,7 +123,7 @@ func TestN8_LayerNormParamsOrder(t *testing.T) {
 		for j := range d {
 			dgamma[j], dbeta[j] = row.gamma[j], row.beta[j]
 		}
-		LayerNormParams(dgamma, dbeta, row.dy, row.x, mean, rstd, rows, d)
+		LayerNormParams(dgamma, dbeta, row.dy, row.x, mean, rstd, rows, d, d)
 		for j := range d {
 			var tgamma, tbeta float32
 			for i := range rows {

@@ -76,7 +76,7 @@ func (p *product) tiled(ks *kernels) {
 func (p *product) divide(region int) {
 	rows, columns := p.kernels.a.width, p.kernels.b.width
 	want := 1
-	if n := threads(); n > 1 {
+	if n := Threads(); n > 1 {
 		want = 4 * n
 	}
 	panels := ceilDiv(p.n, columns)

@@ -31,8 +31,8 @@ func SetThreads(n int) {
 	workers.limit.Store(int32(n))
 }
 
-// threads is the number of goroutines that a Parallel of now would use.
-func threads() int {
+// Threads is the number of goroutines that a Parallel of now would use.
+func Threads() int {
 	if n := int(workers.limit.Load()); n > 0 {
 		return n
 	}
@@ -81,7 +81,7 @@ func (p *pool) run(n int, f func(int)) bool {
 	if !p.busy.CompareAndSwap(false, true) {
 		return false
 	}
-	helpers := threads() - 1
+	helpers := Threads() - 1
 	if helpers == 0 {
 		p.busy.Store(false)
 		return false

@@ -28,6 +28,7 @@ var rowKernels = []struct {
 	{"expTotal", func(o *rowCall) { o.give(expTotal(o.a, o.s[0])) }},
 	{"softmaxGrad", func(o *rowCall) { softmaxGrad(o.a, o.b, o.c, o.s[0], o.s[1]) }},
 	{"softmaxGrad in place", func(o *rowCall) { softmaxGrad(o.a, o.b, o.a, o.s[0], o.s[1]) }},
+	{"softmaxGrad over p", func(o *rowCall) { softmaxGrad(o.a, o.a, o.b, o.s[0], o.s[1]) }},
 	{"squaresAbout", func(o *rowCall) { o.give(squaresAbout(o.a, o.s[0])) }},
 	{"normalize", func(o *rowCall) { normalize(o.a, o.b, o.c, o.d, o.s[0], o.s[1]) }},
 	{"normalize in place", func(o *rowCall) { normalize(o.a, o.a, o.c, o.d, o.s[0], o.s[1]) }},

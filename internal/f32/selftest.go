@@ -12,7 +12,7 @@ import (
 // active ISA. A process calls it once at its start; an error, of kind
 // fault.SelfTest, means that no result of this process can be trusted.
 func SelfTest() error {
-	failed := make([]string, 4*threads())
+	failed := make([]string, 4*Threads())
 	Parallel(len(failed), func(i int) { failed[i] = checkArithmetic(arithmetic{add, scale, normalizeParams}) })
 	for _, what := range failed {
 		if what != "" {

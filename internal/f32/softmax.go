@@ -53,7 +53,7 @@ func expTotalGeneric(s []float32, m float32) float32 {
 }
 
 // SoftmaxBackward sets ds[i] = (p[i] * (dp[i] - D)) * scale with D = Dot(dp, p):
-// the gradient of the scores before they were scaled. ds may be dp.
+// the gradient of the scores before they were scaled. ds may be p or dp.
 func SoftmaxBackward(ds, p, dp []float32, scale float32) {
 	if len(ds) != len(p) || len(dp) != len(p) {
 		panic("f32: SoftmaxBackward: lengths differ")
