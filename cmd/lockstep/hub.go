@@ -18,11 +18,11 @@ import (
 func (a *app) hub() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "hub",
-		Short:   "Serve a Hub of one's own",
+		Short:   "Models and datasets on a Hub: serve one, list, fetch, publish",
 		GroupID: "use",
 		Args:    cobra.NoArgs,
 	}
-	cmd.AddCommand(a.hubServe())
+	cmd.AddCommand(a.hubServe(), a.hubList(), a.hubPull(), a.hubPush())
 	return cmd
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"lockstep/hub"
-	"lockstep/hub/safetensors"
 	"lockstep/internal/fault"
 	"lockstep/model"
 	"lockstep/stream/tokenizer"
@@ -50,9 +49,9 @@ func loadModel(ctx context.Context, name string, seed uint64) (*loaded, error) {
 	return &loaded{net, weights, tokens}, nil
 }
 
-// readWeights reads config.json and model.safetensors of a stored model.
+// readWeights reads config.json and the safetensors files of a stored model.
 func readWeights(ctx context.Context, ref hub.ModelName) (*model.Parameters, error) {
-	snapshot, err := hub.OpenModel(ctx, ref)
+	snapshot, err := openSnapshot(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -72,45 +71,22 @@ func readWeights(ctx context.Context, ref hub.ModelName) (*model.Parameters, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", snapshot.Name(), err)
 	}
-	raw, err := snapshot.Open(ctx, hub.WeightsFile)
+	stored, err := hub.OpenWeights(ctx, snapshot)
 	if err != nil {
 		return nil, err
 	}
-	defer raw.Close()
-	file, err := safetensors.Open(raw, raw.Size(), snapshot.Name()+"/"+hub.WeightsFile)
-	if err != nil {
-		return nil, err
-	}
-	weights, err := model.Import(arch, checkpoint{ctx, file})
+	defer stored.Close()
+	weights, err := model.Import(arch, checkpoint{ctx, stored})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", snapshot.Name(), err)
 	}
 	return weights, nil
 }
 
-// checkpoint is a safetensors file as package model reads it.
+// checkpoint is stored weights as package model reads them.
 type checkpoint struct {
-	ctx  context.Context
-	file *safetensors.File
+	ctx context.Context
+	*hub.Weights
 }
 
-func (c checkpoint) Names() []string {
-	var names []string
-	for _, t := range c.file.Tensors() {
-		names = append(names, t.Name)
-	}
-	return names
-}
-
-func (c checkpoint) Shape(name string) []int {
-	info, _ := c.file.Lookup(name)
-	shape := make([]int, len(info.Shape))
-	for i, n := range info.Shape {
-		shape[i] = int(n)
-	}
-	return shape
-}
-
-func (c checkpoint) Read(name string, dst []float32) error {
-	return c.file.Read(c.ctx, safetensors.Tensor{Name: name, Shape: c.Shape(name), Data: dst})
-}
+func (c checkpoint) Read(name string, dst []float32) error { return c.Weights.Read(c.ctx, name, dst) }

@@ -85,7 +85,8 @@ func (a *app) runs(v verb) func(*cobra.Command, []string) error {
 		if err := f32.SelfTest(); err != nil {
 			return err
 		}
-		return v(cmd.Context(), c, a.terminal(c))
+		t := a.terminal(c)
+		return v(withTerminal(cmd.Context(), t), c, t)
 	}
 }
 

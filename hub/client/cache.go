@@ -42,6 +42,9 @@ func (c cache) snapshot(commit, path string) string {
 	return c.path("snapshots", commit, filepath.FromSlash(path))
 }
 
+// Folder is where the cache shows the files of a commit that it has.
+func (r *Repo) Folder(commit string) string { return r.cache().path("snapshots", commit) }
+
 // ref reads the commit that a revision named last; "" if none is known.
 func (c cache) ref(revision string) string {
 	if isCommit(revision) {

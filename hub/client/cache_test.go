@@ -177,9 +177,9 @@ func TestServerWithoutRanges(t *testing.T) {
 // TestPythonSharesTheCache reads with each language what the other has fetched,
 // without a network.
 func TestPythonSharesTheCache(t *testing.T) {
-	python := cmp.Or(os.Getenv("LOCKSTEP_PYTHON"), "python3")
+	python := cmp.Or(os.Getenv("TEST_PYTHON"), "python3")
 	if err := exec.Command(python, "-c", "import huggingface_hub").Run(); err != nil {
-		t.Skipf("skipped: %s has no huggingface_hub; LOCKSTEP_PYTHON may name one that has", python)
+		t.Skipf("skipped: %s has no huggingface_hub; TEST_PYTHON may name one that has", python)
 	}
 	w := newWorld(t, server.Options{})
 	if _, err := push(w, 1, epochOne); err != nil {

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// The clients of others run where they are installed. LOCKSTEP_PYTHON names a
-// Python that has huggingface_hub (otherwise python3 is tried), LOCKSTEP_NODE_HUB
+// The clients of others run where they are installed. TEST_PYTHON names a
+// Python that has huggingface_hub (otherwise python3 is tried), TEST_NODE_HUB
 // the folder of the npm package @huggingface/hub.
 const (
-	pythonVariable = "LOCKSTEP_PYTHON"
-	nodeVariable   = "LOCKSTEP_NODE_HUB"
+	pythonVariable = "TEST_PYTHON"
+	nodeVariable   = "TEST_NODE_HUB"
 )
 
 // runClient runs a client's script against a server.

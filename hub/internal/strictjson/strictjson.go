@@ -2,12 +2,15 @@
 // in files: objects of known fields, arrays, strings and natural numbers. It is
 // for callers that must refuse what encoding/json lets pass: duplicate keys,
 // text after the value, unpaired surrogates, numbers that lose digits. Anything
-// it cannot read is an error with a byte offset; there is no generic value.
+// it cannot read is an error with a byte offset; there is no generic value, but
+// one may be skipped.
 package strictjson
 
 import (
+	"bytes"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -252,6 +255,46 @@ func (r *Reader) Int() (int64, error) {
 	}
 	return v, nil
 }
+
+// maxDepth bounds how deep a skipped value may be nested.
+const maxDepth = 32
+
+// Skip reads a value of any kind that its caller has no use for.
+func (r *Reader) Skip() error { return r.skip(0) }
+
+func (r *Reader) skip(depth int) error {
+	if depth == maxDepth {
+		return r.syntax("a value nested too deep")
+	}
+	r.space()
+	if r.pos == len(r.text) {
+		return r.syntax("the text ends where a value is due")
+	}
+	switch c := r.text[r.pos]; {
+	case c == '"':
+		_, err := r.Text()
+		return err
+	case c == '{':
+		return r.Object(func(string) error { return r.skip(depth + 1) })
+	case c == '[':
+		return r.Array(func() error { return r.skip(depth + 1) })
+	}
+	for _, word := range []string{"true", "false", "null"} {
+		if bytes.HasPrefix(r.text[r.pos:], []byte(word)) {
+			r.pos += len(word)
+			return nil
+		}
+	}
+	number := numbers.Find(r.text[r.pos:])
+	if number == nil {
+		return r.syntax("expected a value")
+	}
+	r.pos += len(number)
+	return nil
+}
+
+// numbers are those of RFC 8259.
+var numbers = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?`)
 
 // End checks that nothing but white space follows.
 func (r *Reader) End() error {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"lockstep/hub"
+	"lockstep/hub/client"
+	"lockstep/observe"
+)
+
+// terminalKey is under which the context of a verb holds its terminal, for
+// transfers that any verb may need: every model may be named by a Hub id.
+type terminalKey struct{}
+
+func withTerminal(ctx context.Context, t *observe.Terminal) context.Context {
+	return context.WithValue(ctx, terminalKey{}, t)
+}
+
+// hubClient returns a client with the environment's settings, whose transfers
+// show on the verb's terminal.
+func hubClient(ctx context.Context) (*client.Client, error) {
+	c, err := client.FromEnvironment(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	c.Agent = "lockstep/" + strings.Trim(currentVersion().Version, "()")
+	if t, ok := ctx.Value(terminalKey{}).(*observe.Terminal); ok {
+		c.Progress = func(p client.Transfer) { showTransfer(t, p) }
+	}
+	return client.New(c)
+}
+
+// showTransfer shows a file on its way, and that it has arrived.
+func showTransfer(t *observe.Terminal, p client.Transfer) {
+	verb := "fetching"
+	if p.Upload {
+		verb = "sending"
+	}
+	if p.Done < p.Total {
+		t.Status("%s %s  %s of %s, %d %%", verb, p.Path, size(p.Done), size(p.Total), 100*p.Done/p.Total)
+		return
+	}
+	t.Status("")
+	if p.Total >= 1<<20 {
+		t.Line("%s %s  %s, done", verb, p.Path, size(p.Total))
+	}
+}
+
+// openSnapshot opens a stored model, wherever it is.
+func openSnapshot(ctx context.Context, ref hub.ModelName) (hub.Snapshot, error) {
+	if ref.Kind != hub.OnHub {
+		return hub.OpenModel(ctx, ref)
+	}
+	k, err := hubClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	repo, err := k.Repo(client.Model, ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	s, stale, err := repo.Snapshot(ctx, ref.Revision)
+	if t, ok := ctx.Value(terminalKey{}).(*observe.Terminal); ok && stale {
+		t.Line("%s cannot be reached: using %s from the cache", k.Endpoint(), s.Name())
+	}
+	return s, err
+}
