@@ -25,7 +25,9 @@ import (
 	"lockstep/model"
 )
 
-// newEndpoint starts a Hub and points the environment to it.
+// newEndpoint starts a Hub and points the environment to it, for both languages:
+// the cache is named in full, since Python takes an empty name for the present
+// folder.
 func newEndpoint(t *testing.T) {
 	t.Helper()
 	s, err := server.New(t.TempDir(), server.Options{})
@@ -34,8 +36,9 @@ func newEndpoint(t *testing.T) {
 	}
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
+	home := t.TempDir()
 	for name, value := range map[string]string{
-		"HF_ENDPOINT": h.URL, "HF_TOKEN": s.WriteToken(), "HF_HOME": t.TempDir(), "HF_HUB_CACHE": "", "HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": "",
+		"HF_ENDPOINT": h.URL, "HF_TOKEN": s.WriteToken(), "HF_HOME": home, "HF_HUB_CACHE": filepath.Join(home, "hub"), "HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": "",
 	} {
 		t.Setenv(name, value)
 	}
@@ -291,7 +294,7 @@ func TestTransformersLoadsAPush(t *testing.T) {
 	if err := os.WriteFile(expected, reference, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("HF_HOME", t.TempDir()) // transformers fetches for itself
+	t.Setenv("HF_HUB_CACHE", t.TempDir()) // transformers fetches for itself
 	cmd := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "transformers_client.py"), "lockstep/tiny", revision, expected)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
