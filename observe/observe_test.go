@@ -98,6 +98,49 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+func TestBar(t *testing.T) {
+	for _, tt := range []struct {
+		part float64
+		want string
+	}{{0, "────"}, {0.24, "────"}, {0.25, "━───"}, {0.99, "━━━─"}, {1, "━━━━"}, {7, "━━━━"}, {-1, "────"}, {math.NaN(), "────"}} {
+		if got := Bar(tt.part, 4); got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.part, got, tt.want)
+		}
+	}
+}
+
+func TestProgressFits(t *testing.T) {
+	for width, want := range map[int]string{
+		80: "━━━━━━━━━━━━━━━━────────────────  5/10  loss 4.1372",
+		40: "━━━━━━━━────────  5/10  loss 4.1372",
+		20: "━━━━────  5/10  los", // the words give way
+	} {
+		var b bytes.Buffer
+		term := &Terminal{w: &b, width: func() int { return width }}
+		term.Progress(0.5, "5/10", "", "loss 4.1372")
+		if got := b.String(); got != want {
+			t.Errorf("%d columns: %q, want %q", width, got, want)
+		}
+	}
+}
+
+// TestStatusIsCalm draws only what can be read, and always the end of it.
+func TestStatusIsCalm(t *testing.T) {
+	var b bytes.Buffer
+	term := &Terminal{w: &b, width: func() int { return 80 }, drawn: time.Now().Add(time.Hour)}
+	term.status = "before"
+	for range 100 {
+		term.Status("busy")
+	}
+	if b.Len() > 0 {
+		t.Errorf("drawn at once: %q", &b)
+	}
+	term.Line("a")
+	if got, want := b.String(), "\r\x1b[Ka\nbusy"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestWrap(t *testing.T) {
 	var b bytes.Buffer
 	term := &Terminal{w: &b, width: func() int { return 12 }}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -21,7 +22,12 @@ type Terminal struct {
 	width  func() int // columns, or 0 where w is no terminal
 	color  bool
 	status string
+	drawn  time.Time // when the status line was drawn last
 }
+
+// calm is how long a status line stays at least: what changes faster than this
+// costs time and cannot be read.
+const calm = 50 * time.Millisecond
 
 // NewTerminal writes to f, normally os.Stderr. plain forces plain lines;
 // color is granted on a terminal unless noColor is set.
@@ -91,12 +97,18 @@ func (t *Terminal) Wrap(indent, text string) {
 	}
 }
 
-// Status replaces the status line; "" removes it.
+// Status replaces the status line; "" removes it. Of lines that follow each other
+// at once, only some are drawn.
 func (t *Terminal) Status(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	if text != "" && t.status != "" && time.Since(t.drawn) < calm {
+		t.status = text
+		return
+	}
 	t.erase()
-	t.status = fmt.Sprintf(format, args...)
+	t.status = text
 	t.draw()
 }
 
@@ -109,6 +121,7 @@ func (t *Terminal) erase() {
 func (t *Terminal) draw() {
 	if w := t.width(); w > 0 && t.status != "" {
 		fmt.Fprint(t.w, Clip(t.status, w-1))
+		t.drawn = time.Now()
 	}
 }
 

@@ -93,7 +93,7 @@ func (tr *trainer) due() bool {
 // push commits the model and tags it with the step. Done again with the same
 // state it changes nothing.
 func (tr *trainer) push(ctx context.Context, root merkle.Digest) error {
-	tr.terminal.Status("step %d: writing tag %d", tr.state.Step, tr.state.Epoch)
+	tr.show(0, fmt.Sprintf("writing tag %d", tr.state.Epoch))
 	p := swarm.Published{
 		Run: &tr.bench.run, Parameters: tr.state.Parameters(tr.bench.weights.Config), Tokenizer: tr.bench.tokens,
 		Epoch: tr.state.Epoch, State: root, Loss: tr.loss, Tokens: tr.result.Tokens,
@@ -127,6 +127,7 @@ func (tr *trainer) save(ctx context.Context) error {
 	if tr.repo == nil || s.Step == tr.saved.step {
 		return nil
 	}
+	tr.show(0, "saving the state")
 	_, err := hub.SaveState(ctx, tr.states(), hub.State{
 		Epoch: s.Epoch, Step: s.Step, Parameters: s.Theta, M: s.M, V: s.V,
 		Extra: map[string]string{

@@ -37,7 +37,7 @@ type epochView struct {
 
 func newScreen(t *observe.Terminal, n *network) *screen {
 	c := n.config
-	t.Line("%s  %s on %s, %d miners, 1 validator, %d epochs; kernels %s",
+	t.Line("%s  %s on %s, %d miners, %d epochs; kernels %s",
 		t.Bold("lockstep swarm"), c.Protocol.Model, c.Protocol.Data, c.Swarm.Miners, c.Swarm.Epochs, f32.Active())
 	t.Line("run %s in %s; Ctrl-C finishes the epoch", n.fingerprint.Short(), n.dir)
 	switch {
@@ -221,20 +221,21 @@ func (s *screen) status() {
 		}
 		done, quota = done+p.Done, quota+p.Quota
 	}
-	what := "averaging"
+	what, part := "averaging", 1.0
 	if computing > 0 {
-		what = fmt.Sprintf("%d of %d sequences", done, quota)
+		what, part = fmt.Sprintf("%d of %d sequences", done, quota), float64(done)/float64(max(quota, 1))
 	}
 	total := s.config.Swarm.Epochs
 	if s.next > uint64(total) {
-		what = "closing"
+		what, part = "closing", 0
 	}
 	rate, eta := "", ""
 	if s.rate > 0 {
-		rate = "  " + observe.Count(int64(s.rate)) + " tok/s"
-		eta = "  eta " + observe.Duration(s.meter.ETA(total-int(s.next)+1))
+		rate = observe.Count(int64(s.rate)) + " tok/s"
+		eta = "eta " + observe.Duration(s.meter.ETA(total-int(s.next)+1))
 	}
-	s.terminal.Status("%s  %s%s%s", s.place(min(s.next, uint64(total))), what, rate, eta)
+	place := fmt.Sprintf("%d/%d", min(s.next, uint64(total)), total)
+	s.terminal.Progress((float64(s.next-1)+part)/float64(total), place, what, rate, eta)
 }
 
 // printSwarm writes the result of a network for a person.

@@ -50,7 +50,9 @@ With --resume an interrupted network goes on, or a finished one to more epochs.`
 		"micro-batch", "threads", "dir", "hub-dir", "repo", "json")
 	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
+		t.Status("preparing %s", c.Protocol.Model)
 		n, err := planNetwork(ctx, c, *resume)
+		t.Status("")
 		if err != nil {
 			return err
 		}

@@ -56,7 +56,9 @@ on with the run after an interrupt, a crash or its end, bit for bit.`,
 		"steps", "batch", "push-every", "save-every", "micro-batch", "threads", "dir", "hub-dir", "repo", "json")
 	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
+		t.Status("preparing %s", c.Protocol.Model)
 		b, err := assemble(ctx, &c, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Train.Batch })
+		t.Status("")
 		if err != nil {
 			return err
 		}
@@ -108,7 +110,8 @@ type trainer struct {
 	seconds  float64 // spent in steps, without saving
 	tokens   uint64  // of those steps
 	loss     float64 // of the newest step
-	saved    place   // newest state on disk
+	newest   observe.Step
+	saved    place // newest state on disk
 	result   trained
 }
 
@@ -126,9 +129,7 @@ func newTrainer(ctx context.Context, c config.Config, b *bench, t *observe.Termi
 			Losses: []float64{}, Tags: []string{}, ISA: f32.Active().String(), Threads: threads(c),
 		},
 	}
-	computer.Progress = func(done, total int) {
-		t.Status("step %d: sequence %d of %d", tr.state.Step+1, done, total)
-	}
+	computer.Progress = tr.progress
 	if c.Output.Dir == "" {
 		return tr, nil
 	}
@@ -166,41 +167,45 @@ func repositoryPath(c config.Config) string {
 
 // run trains until the last step or the first signal, and saves.
 func (tr *trainer) run(ints *interrupts) error {
-	total := tr.config.Train.Steps
 	tr.announce()
-	for tr.state.Step < uint64(total) && !ints.stopped() {
+	for tr.state.Step < uint64(tr.config.Train.Steps) && !ints.stopped() {
 		err := tr.step(ints.Context)
 		if ints.Context.Err() != nil {
 			break // the second signal: what the last whole step left is saved
 		}
-		if err == nil && time.Since(tr.saved.at) >= tr.config.Train.SaveEvery {
-			err = tr.save(ints.Context)
-		}
 		if err != nil {
+			tr.terminal.Status("")
 			return err
 		}
 	}
-	tr.terminal.Status("")
 	tr.result.Steps, tr.result.StateRoot = tr.state.Step, tr.state.Root()
 	if tr.seconds > 0 {
 		tr.result.TokensPerSecond = float64(tr.tokens) / tr.seconds
 	}
-	return tr.save(context.WithoutCancel(ints.Context))
+	err := tr.save(context.WithoutCancel(ints.Context))
+	tr.terminal.Status("")
+	return err
 }
 
 // announce says what is about to happen.
 func (tr *trainer) announce() {
 	a := tr.bench.run.Assignment
 	total := tr.config.Train.Steps
-	tr.terminal.Line("train %s on %s: %d steps of %d x %d tokens, fingerprint %s, %s, %d threads",
-		tr.config.Protocol.Model, tr.bench.source.Name(), total, a.Sequences, a.SeqLen,
-		tr.result.Fingerprint.Short(), tr.result.ISA, tr.result.Threads)
+	tr.terminal.Line("%s  %s on %s, %d steps of %d x %d tokens",
+		tr.terminal.Bold("lockstep train"), tr.config.Protocol.Model, tr.bench.source.Name(), total, a.Sequences, a.SeqLen)
+	where := "without --dir, so nothing is kept"
+	if tr.repo != nil {
+		where = "in " + tr.config.Output.Dir
+	}
+	tr.terminal.Line("run %s %s; kernels %s, %d threads; Ctrl-C finishes the step",
+		tr.result.Fingerprint.Short(), where, tr.result.ISA, tr.result.Threads)
 	switch at := tr.state.Step; {
 	case at >= uint64(total):
-		tr.terminal.Line("%s has %d steps already; --steps with a higher number goes on", tr.config.Output.Dir, at)
+		tr.terminal.Line("it has %d steps already; --steps with a higher number goes on", at)
 	case at > 0:
 		tr.terminal.Line("going on after step %d", at)
 	}
+	tr.terminal.Line("")
 }
 
 // whereItStopped tells an interrupted person how to go on.
@@ -212,31 +217,13 @@ func (tr *trainer) whereItStopped() string {
 	return text + "; go on with: lockstep train --resume --dir " + tr.config.Output.Dir
 }
 
-// step computes one gradient, applies it and shows the step line.
+// step does one step of the optimizer, writes its tag and saves where that is
+// due, and shows the step line.
 func (tr *trainer) step(ctx context.Context) error {
 	start := time.Now()
-	work, err := tr.computer.Compute(ctx, tr.state.Parameters(tr.bench.weights.Config), tr.state.Epoch+1, 0)
+	line, err := tr.learn(ctx)
 	if err != nil {
 		return err
-	}
-	if err := model.Average(work.Gradient, work.Facts.Tokens); err != nil {
-		return err
-	}
-	info, err := tr.state.ApplyAverage(work.Gradient, optim.Config(tr.bench.run.Optimizer))
-	if err != nil {
-		return err
-	}
-	took := time.Since(start)
-	tr.meter.Add(took)
-	tr.seconds += took.Seconds()
-	tr.tokens += work.Facts.Tokens
-	tr.loss = work.Facts.Loss() / float64(work.Facts.Tokens)
-	tr.result.Losses = append(tr.result.Losses, tr.loss)
-	tr.result.Tokens += work.Facts.Tokens
-	line := observe.Step{
-		Number: int(tr.state.Step), Total: tr.config.Train.Steps, Loss: tr.loss, Norm: info.Norm, LearningRate: info.Rate,
-		TokensPerSecond: float64(work.Facts.Tokens) / took.Seconds(),
-		ETA:             tr.meter.ETA(tr.config.Train.Steps - int(tr.state.Step)),
 	}
 	if tr.repo != nil && tr.due() {
 		root := tr.state.Root()
@@ -245,6 +232,79 @@ func (tr *trainer) step(ctx context.Context) error {
 			return err
 		}
 	}
-	tr.terminal.Line("%s", tr.terminal.Fit(line.Line()))
+	if time.Since(tr.saved.at) >= tr.config.Train.SaveEvery {
+		if err := tr.save(ctx); err != nil {
+			return err
+		}
+	}
+	tr.meter.Add(time.Since(start))
+	line.ETA = tr.meter.ETA(tr.config.Train.Steps - int(tr.state.Step))
+	tr.newest = line
+	tr.progress(0, int(tr.bench.run.Assignment.Sequences))
+	if tr.stays(line.Number) {
+		tr.terminal.Line("%s", tr.terminal.Fit(line.Line()))
+	}
 	return nil
+}
+
+// learn computes one gradient and applies it.
+func (tr *trainer) learn(ctx context.Context) (observe.Step, error) {
+	start := time.Now()
+	work, err := tr.computer.Compute(ctx, tr.state.Parameters(tr.bench.weights.Config), tr.state.Epoch+1, 0)
+	if err != nil {
+		return observe.Step{}, err
+	}
+	if err := model.Average(work.Gradient, work.Facts.Tokens); err != nil {
+		return observe.Step{}, err
+	}
+	info, err := tr.state.ApplyAverage(work.Gradient, optim.Config(tr.bench.run.Optimizer))
+	if err != nil {
+		return observe.Step{}, err
+	}
+	seconds := time.Since(start).Seconds()
+	tr.seconds += seconds
+	tr.tokens += work.Facts.Tokens
+	tr.loss = work.Facts.Loss() / float64(work.Facts.Tokens)
+	tr.result.Losses = append(tr.result.Losses, tr.loss)
+	tr.result.Tokens += work.Facts.Tokens
+	return observe.Step{
+		Number: int(tr.state.Step), Total: tr.config.Train.Steps, Loss: tr.loss, Norm: info.Norm, LearningRate: info.Rate,
+		TokensPerSecond: float64(work.Facts.Tokens) / seconds,
+	}, nil
+}
+
+// linesThatStay is about how many step lines a run leaves on a terminal, where
+// the bar shows each.
+const linesThatStay = 20
+
+// stays reports whether a step's line is written: each in a log; on a terminal
+// the first, the last, and some at equal distances.
+func (tr *trainer) stays(step int) bool {
+	total := tr.config.Train.Steps
+	every := (total + linesThatStay - 1) / linesThatStay
+	return !tr.terminal.Live() || step == 1 || step == total || step%every == 0
+}
+
+// progress shows how far the run is, with done of total sequences of the step in
+// hand.
+func (tr *trainer) progress(done, total int) {
+	what := ""
+	if tr.meter.ETA(1) > time.Second || tr.newest.Number == 0 {
+		what = fmt.Sprintf("sequence %d of %d", done, total)
+	}
+	tr.show(float64(done)/float64(total), what)
+}
+
+// show draws the bar, with a part of the step in hand done, and what is being
+// done.
+func (tr *trainer) show(part float64, what string) {
+	steps, now := float64(tr.config.Train.Steps), float64(tr.state.Step)+part
+	words := []string{fmt.Sprintf("%d/%d", tr.state.Step, tr.config.Train.Steps)}
+	if n := tr.newest; n.Number > 0 {
+		words = append(words, fmt.Sprintf("loss %.4f", n.Loss), observe.Count(int64(n.TokensPerSecond))+" tok/s")
+	}
+	if eta := tr.meter.ETA(1); eta > 0 {
+		words = append(words, "eta "+observe.Duration(time.Duration((steps-now)*float64(eta))))
+	}
+	tr.terminal.Progress(now/steps, append(words, what)...)
 }
