@@ -49,7 +49,7 @@ func fields(c *Config) []field {
 // each other. The error is fault.Config and names the key.
 func (c *Config) Validate() error {
 	for _, f := range fields(c) {
-		if err := f.check(); err != nil {
+		if err := f.check(f.Key); err != nil {
 			return err
 		}
 	}
@@ -63,7 +63,8 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-func (f field) check() error {
+// check holds the value against its limits; the error begins with name.
+func (f field) check(name string) error {
 	if f.Min == "" {
 		return nil
 	}
@@ -80,7 +81,7 @@ func (f field) check() error {
 		panic(fmt.Sprintf("config: limits on %s of type %T", f.Key, x))
 	}
 	if below || above {
-		return fault.Errorf(fault.Config, "%s is %v; it must be %s to %s", f.Key, f.value.Interface(), f.Min, f.Max)
+		return fault.Errorf(fault.Config, "%s is %v; it must be %s to %s", name, f.value.Interface(), f.Min, f.Max)
 	}
 	return nil
 }

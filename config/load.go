@@ -131,8 +131,12 @@ func load(fs *pflag.FlagSet, environ []string, path string) (Config, map[string]
 	}
 	origins := originsOf(known, fs, lines, path)
 	for _, f := range fields(&c) {
-		if err := f.check(); err != nil {
-			return Config{}, nil, fault.Errorf(fault.Config, "%s: %w", origins[f.Key], err)
+		name := origins[f.Key]
+		if _, inFile := lines[f.Key]; inFile && strings.HasPrefix(name, path+":") {
+			name += ": " + f.Key
+		}
+		if err := f.check(name); err != nil {
+			return Config{}, nil, err
 		}
 	}
 	return c, origins, c.Validate()

@@ -173,7 +173,7 @@ func TestEnvironmentIsStrict(t *testing.T) {
 		}
 	}
 	t.Setenv("LOCKSTEP_TRAIN_STEPS", "0")
-	if _, err := Load(nil, os.Environ(), ""); err == nil || !strings.HasPrefix(err.Error(), "LOCKSTEP_TRAIN_STEPS: train.steps is 0") {
+	if _, err := Load(nil, os.Environ(), ""); err == nil || !strings.HasPrefix(err.Error(), "LOCKSTEP_TRAIN_STEPS is 0; it must be 1 to") {
 		t.Errorf("a number out of range gives %v", err)
 	}
 }

@@ -4,7 +4,9 @@ package swarm
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -27,9 +29,13 @@ func lockFolder(path string) (release func(), err error) {
 			break
 		}
 	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return nil, fault.Errorf(fault.Config, "%s: another process uses this folder", filepath.Dir(path))
+	}
 	if err != nil {
 		f.Close()
-		return nil, fault.Errorf(fault.Config, "%s: another process uses this folder: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return func() { f.Close() }, nil
 }

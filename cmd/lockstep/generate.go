@@ -48,6 +48,9 @@ func (a *app) generate() *cobra.Command {
 			return fault.Errorf(fault.Usage, "--prompt has %d bytes; at most %d are taken", len(prompt), maxPrompt)
 		}
 		options.Seed = c.Protocol.Seed
+		if _, fresh := model.Builtin(c.Protocol.Model); fresh {
+			t.Line("%s starts from the seed and has learned nothing yet; name a trained model with --model", c.Protocol.Model)
+		}
 		return a.continueText(ctx, c, prompt, options)
 	})
 	return cmd

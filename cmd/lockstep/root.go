@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"lockstep/config"
 	"lockstep/internal/f32"
@@ -54,7 +57,20 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
 		a.generate(), a.eval(), a.data(), a.hub(), a.version(),
 	)
 	isGroup(root)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		var bad *pflag.InvalidValueError
+		if errors.As(err, &bad) {
+			return fmt.Errorf("--%s %q: %s is wanted", bad.GetFlag().Name, bad.GetValue(), wanted[bad.GetFlag().Value.Type()])
+		}
+		return err
+	})
 	return root
+}
+
+// wanted says, by a flag's type, what may stand behind it.
+var wanted = map[string]string{
+	"int": "a whole number", "uint64": "a whole number from 0", "int64": "a whole number", "float64": "a number",
+	"bool": "true or false", "duration": "a duration such as 30s or 2m", "string": "text", "int32": "a whole number", "uint": "a whole number from 0",
 }
 
 // isGroup makes every command that only has others below it print its help when

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -44,9 +42,10 @@ func (a *app) load(cmd *cobra.Command) (config.Config, error) {
 	return config.Load(cmd.Flags(), os.Environ(), saved)
 }
 
+// exists reports whether something is there, as far as one can see.
 func exists(path string) bool {
 	_, err := os.Stat(path)
-	return !errors.Is(err, fs.ErrNotExist)
+	return err == nil
 }
 
 // saveSettings writes a run's settings into its folder, in a form that holds

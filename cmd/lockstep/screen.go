@@ -244,9 +244,9 @@ func (a *app) printSwarm(n *network, took time.Duration) {
 	for i, e := range n.summary.Epochs {
 		losses[i] = e.Loss
 	}
-	fmt.Fprintln(a.stdout)
-	a.printMiners(n.summary)
 	if len(losses) > 0 {
+		fmt.Fprintln(a.stdout)
+		a.printMiners(n.summary)
 		last := n.summary.Epochs[len(losses)-1]
 		epochs := fmt.Sprintf("%d epochs in %s", len(losses), observe.Duration(took))
 		if later := len(losses) - int(n.base); n.base > 0 && later > 0 {

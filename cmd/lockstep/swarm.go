@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lockstep/config"
+	"lockstep/hub"
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
 	"lockstep/internal/spec"
@@ -114,6 +116,9 @@ func planNetwork(ctx context.Context, c config.Config, resume bool) (*network, e
 		err = n.compare(&b.run)
 	}
 	if err == nil {
+		err = n.requireSpace(b.weights.Layout.Elements)
+	}
+	if err == nil {
 		err = n.layOut()
 	}
 	if err != nil {
@@ -168,6 +173,20 @@ func (n *network) compare(run *spec.Run) (err error) {
 		err = fault.Errorf(fault.Config, "--miners is %d; the run in %s has %d", n.config.Swarm.Miners, n.dir, before.Swarm.Miners)
 	}
 	return err
+}
+
+// savedPerNode is how many vectors of a model's size each node has on disk at the
+// most: three states of three, one of them being written, and two averages.
+const savedPerNode = 3*3 + 2
+
+// requireSpace makes sure of room for what the nodes keep, and a tag. More tags
+// come one by one, of a run that may be meant to go on for ever.
+func (n *network) requireSpace(elements int) error {
+	nodes := n.config.Swarm.Miners + 1
+	if err := hub.RequireSpace(n.dir, int64(4*elements)*int64(nodes*savedPerNode+1)); err != nil {
+		return fmt.Errorf("the states of %d nodes: %w", nodes, err)
+	}
+	return nil
 }
 
 // layOut makes a key for each node and the settings that all nodes share. The

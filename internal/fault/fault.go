@@ -87,8 +87,8 @@ func KindOf(err error) Kind {
 		return Environment
 	case errors.Is(err, context.Canceled):
 		return Interrupted
-	case errors.Is(err, fs.ErrNotExist):
-		return Config
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return Config // a path that a setting names
 	}
 	return Unexpected
 }

@@ -22,6 +22,7 @@ func TestKindOf(t *testing.T) {
 		{Wrap(Network, inner), Network},
 		{fmt.Errorf("write: %w", syscall.ENOSPC), Environment},
 		{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, Config},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.ENOTDIR}, Config},
 		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, Environment},
 		{&fs.PathError{Op: "open", Path: "x", Err: syscall.EACCES}, Environment},
 		{context.Canceled, Interrupted},

@@ -145,7 +145,7 @@ func (r *Run) Validate() error {
 		{a.Slots > 0 && a.Slots <= MaxSlots, "assignment.slots", fmt.Sprintf("must be 1 to %d", MaxSlots)},
 		{a.SegmentsPerMiner > 0 && a.SegmentsPerMiner <= MaxSegments, "assignment.segments_per_miner", fmt.Sprintf("must be 1 to %d", MaxSegments)},
 		{a.SegmentRows > 0 && a.SegmentRows <= MaxRows, "assignment.segment_rows", fmt.Sprintf("must be 1 to %d", MaxRows)},
-		{a.SeqLen > 0 && a.SeqLen <= m.Positions && a.SeqLen <= 1024, "assignment.seq_len", "must be 1 to the model's n_positions, and at most 1024"},
+		{a.SeqLen > 0 && a.SeqLen <= m.Positions && a.SeqLen <= 1024, "assignment.seq_len", fmt.Sprintf("is %d; it must be 1 to %d, the model's n_positions, and at most 1024", a.SeqLen, m.Positions)},
 		{a.Sequences > 0 && a.Sequences <= MaxSequences, "assignment.sequences", fmt.Sprintf("must be 1 to %d", MaxSequences)},
 		{a.ClaimEvery == 0, "assignment.claim_every", "must be 0: one root over the whole claim"},
 		{quotasFit(a), "assignment.quotas", "must be ascending by uid, below slots, 1 to the largest quota"},
