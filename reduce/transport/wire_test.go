@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"hash/crc32"
 	"reflect"
 	"slices"
 	"strings"
@@ -267,4 +268,54 @@ func FuzzParseHeader(f *testing.F) {
 			t.Error("a header re-encodes to other bytes")
 		}
 	})
+}
+
+// FuzzRead feeds a connection frames whose numbers and checksums are right and
+// whose contents are anything, and then the bytes as they are. What is delivered
+// is exactly what is counted.
+func FuzzRead(f *testing.F) {
+	var all []byte
+	for _, m := range samples(smallShape) {
+		h, b := encode(smallShape, m)
+		piece := append([]byte{byte(h.kind), byte(h.chunk), byte(len(b)), byte(len(b) >> 8)}, append(h.roster[:], b...)...)
+		f.Add(piece)
+		all = append(all, piece...)
+	}
+	f.Add(all)
+	f.Add([]byte{byte(framePing), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, stream := range [][]byte{framed(data), data} {
+			c := newConn(&memoryConn{Reader: bytes.NewReader(stream)}, true, terms{smallShape, 1, 0}, &backlog{})
+			var got []queued
+			if err := c.read(func(m reduce.Message, b []byte) {
+				got = append(got, queued{reduce.Arrival{Message: m}, c, b})
+			}); err == nil {
+				t.Error("a stream ends without an error")
+			}
+			if n := c.backlog.chunks + c.backlog.others; n != len(got) {
+				t.Errorf("%d messages wait, %d are counted", len(got), n)
+			}
+			for _, q := range got {
+				c.handled(q)
+			}
+			if *c.backlog != (backlog{}) {
+				t.Errorf("nothing waits, and yet %d chunks and %d messages of %d bytes are counted", c.backlog.chunks, c.backlog.others, c.backlog.bytes)
+			}
+		}
+	})
+}
+
+// framed reads data as a list of type, chunk, u16 len, roster and payload, and
+// makes frames of them.
+func framed(data []byte) (stream []byte) {
+	for sequence := uint32(0); len(data) >= 12; sequence++ {
+		h := frameHeader{kind: frameType(data[0]), chunk: uint32(data[1]), sequence: sequence, roster: [8]byte(data[4:12])}
+		n := int(data[2]) | int(data[3])<<8
+		data = data[12:]
+		b := data[:min(n, len(data))]
+		data = data[len(b):]
+		h.length, h.checksum = uint32(len(b)), crc32.Checksum(b, castagnoli)
+		stream = append(h.append(stream), b...)
+	}
+	return stream
 }

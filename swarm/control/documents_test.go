@@ -2,6 +2,11 @@ package control
 
 import (
 	"bytes"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"testing"
 
 	"lockstep/internal/fault"
@@ -147,6 +152,7 @@ func FuzzDocuments(f *testing.F) {
 	for _, v := range []any{
 		Join{Role: Miner, Address: "127.0.0.1:1"}, Joined{Registry: registry}, Progress{Record: record, Latest: 4},
 		Refusal{Code: OtherRun, Message: "no", Differences: []string{"a"}},
+		Status{Role: Miner, Peer: idOf(k), Epoch: 3, Seats: sampleRegistry().Seats},
 	} {
 		b, err := signed.Marshal(v)
 		if err != nil {
@@ -157,7 +163,7 @@ func FuzzDocuments(f *testing.F) {
 	f.Add([]byte(registry))
 	f.Add([]byte(record))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, v := range []any{&Join{}, &Joined{}, &Progress{}, &Refusal{}} {
+		for _, v := range []any{&Join{}, &Joined{}, &Progress{}, &Refusal{}, &Status{}} {
 			if signed.Unmarshal(data, v) != nil {
 				continue
 			}
@@ -176,6 +182,33 @@ func FuzzDocuments(f *testing.F) {
 		}
 		if r, err := Open[Record](data, idOf(k)); err == nil {
 			_, _ = r.Decision(commit.Solo(idOf(k)))
+		}
+		_, _ = Open[State](data, idOf(k))
+	})
+}
+
+// FuzzRequest feeds the strings of a request: what is accepted is in its range
+// and can be shown.
+func FuzzRequest(f *testing.F) {
+	f.Add("wait=20", "7", "127.0.0.1:4000")
+	f.Add("wait=99999&wait=1", "007", "[::1]:1")
+	f.Add("%zz", "-1", "host:0")
+	f.Fuzz(func(t *testing.T, query, place, address string) {
+		wait, err := waitOf(&http.Request{URL: &url.URL{RawQuery: query}})
+		if err == nil && (wait < 0 || wait > MaxWait) {
+			t.Errorf("%q waits %v", query, wait)
+		}
+		n, err := Call{path: func(string) string { return place }}.Number("epoch")
+		if err == nil && strconv.FormatUint(n, 10) != place {
+			t.Errorf("%q is read as %d", place, n)
+		}
+		if CheckAddress(address) == nil {
+			if _, err := net.ResolveTCPAddr("tcp", "127.0.0.1"+address[strings.LastIndexByte(address, ':'):]); err != nil || !printable(address) {
+				t.Errorf("%q is taken for host:port: %v", address, err)
+			}
+		}
+		if s := sentence(query); !printable(s) || len(s) > maxSentence+3 {
+			t.Errorf("%q is shown as %q", query, s)
 		}
 	})
 }
