@@ -114,9 +114,14 @@ func (e *Endpoint) accept() {
 			continue
 		}
 		from := networkOf(conn.RemoteAddr())
-		if !e.gate.admit(from, time.Now()) || !e.pending.take(from) {
+		if !e.gate.admit(from, time.Now()) {
 			conn.Close()
 			continue
+		}
+		// A handshake in earnest is over soon: in a flood of silent connections
+		// it has its chance, where a full house would turn everybody away.
+		if oldest := e.pending.seize(from, conn); oldest != nil {
+			oldest.Close()
 		}
 		e.open(conn)
 		e.workers.Go(func() {
@@ -145,7 +150,7 @@ func (e *Endpoint) opened(conn net.Conn) {
 // welcome finishes TLS and passes the connection to the plane it asked for.
 func (e *Endpoint) welcome(raw net.Conn, config *tls.Config, from netip.Prefix) {
 	wire := &coalescer{Conn: raw}
-	conn, peer, err := e.handshake(wire, config, from)
+	conn, peer, err := e.handshake(wire, config)
 	switch {
 	case err != nil: // garbage, a stranger's protocol, or a peer that went away
 	case conn.ConnectionState().NegotiatedProtocol == controlProtocol:
@@ -153,7 +158,7 @@ func (e *Endpoint) welcome(raw net.Conn, config *tls.Config, from netip.Prefix) 
 			return
 		}
 	case conn.ConnectionState().NegotiatedProtocol == bulkProtocol:
-		if e.allowed(peer, from) && offer(e.bulk, Conn(newLink(conn, wire, peer))) {
+		if e.allowed(peer, from, raw) && offer(e.bulk, Conn(newLink(conn, wire, peer))) {
 			return
 		}
 	}
@@ -162,8 +167,8 @@ func (e *Endpoint) welcome(raw net.Conn, config *tls.Config, from netip.Prefix) 
 
 // handshake proves the key of a peer, and gives back the place among the
 // handshakes under way.
-func (e *Endpoint) handshake(wire net.Conn, config *tls.Config, from netip.Prefix) (*tls.Conn, signed.PeerID, error) {
-	defer e.pending.give(from)
+func (e *Endpoint) handshake(wire *coalescer, config *tls.Config) (*tls.Conn, signed.PeerID, error) {
+	defer e.pending.give(wire.Conn)
 	wire.SetDeadline(time.Now().Add(e.options.Limits.Handshake))
 	conn := tls.Server(wire, config)
 	if err := conn.Handshake(); err != nil {
@@ -176,14 +181,14 @@ func (e *Endpoint) handshake(wire net.Conn, config *tls.Config, from netip.Prefi
 }
 
 // allowed asks whether a peer may use the bulk plane.
-func (e *Endpoint) allowed(peer signed.PeerID, from netip.Prefix) bool {
+func (e *Endpoint) allowed(peer signed.PeerID, from netip.Prefix, conn net.Conn) bool {
 	if e.options.Allow == nil {
 		return true
 	}
-	if !e.asking.take(from) {
+	if !e.asking.take(from, conn) {
 		return false
 	}
-	defer e.asking.give(from)
+	defer e.asking.give(conn)
 	return e.options.Allow(peer) == nil
 }
 

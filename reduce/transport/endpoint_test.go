@@ -249,25 +249,40 @@ func TestGateCountsByNetworkAndSecond(t *testing.T) {
 }
 
 func TestPlaces(t *testing.T) {
-	p := places{all: 3, each: 2}
+	conns := make([]net.Conn, 8)
+	for i := range conns {
+		conns[i], _ = net.Pipe()
+	}
 	one, two := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
+	p := places{all: 3, each: 2}
 	for i, step := range []struct {
 		from netip.Prefix
 		want bool
 	}{{one, true}, {one, true}, {one, false}, {two, true}, {two, false}} {
-		if p.take(step.from) != step.want {
+		if p.take(step.from, conns[i]) != step.want {
 			t.Errorf("step %d: taken %v", i, !step.want)
 		}
 	}
-	p.give(one)
-	if !p.take(two) {
+	p.give(conns[0])
+	if !p.take(two, conns[5]) {
 		t.Error("a place given back is not free")
 	}
-	for _, n := range []netip.Prefix{one, two, two} {
-		p.give(n)
+	// Taken are 1 (one), 3 and 5 (two).
+	if got := p.seize(two, conns[6]); got != conns[3] {
+		t.Error("a full network does not lose its oldest place")
 	}
-	if p.taken != 0 || len(p.of) != 0 {
-		t.Errorf("all places are free, yet %d of %v are taken", p.taken, p.of)
+	if got := p.seize(one, conns[7]); got != conns[1] {
+		t.Error("a full house does not lose its oldest place")
+	}
+	p.give(conns[3]) // seized: no place of its own any more
+	if len(p.taken) != 3 {
+		t.Errorf("%d places are taken", len(p.taken))
+	}
+	for _, c := range conns {
+		p.give(c)
+	}
+	if len(p.taken) != 0 || p.seize(one, conns[0]) != nil {
+		t.Error("places given back are not free")
 	}
 }
 
@@ -287,24 +302,33 @@ func dialFrom(t *testing.T, host string, e *Endpoint) net.Conn {
 }
 
 // TestPendingHandshakesAreBounded: silent connections take places, by network
-// and in all, and no more than that; Close does not wait for them.
+// and in all; newer ones end the oldest, so that a handshake in earnest has its
+// chance; Close does not wait for them.
 func TestPendingHandshakesAreBounded(t *testing.T) {
 	b := listen(t, 2, Options{Limits: Limits{Pending: 3, PendingEach: 2, Handshake: 30 * time.Second}})
-	kept := func(c net.Conn, patience time.Duration) bool {
-		c.SetReadDeadline(time.Now().Add(patience))
+	ends := func(c net.Conn) bool {
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		_, err := c.Read(make([]byte, 1))
-		return err != nil && errors.Is(err, os.ErrDeadlineExceeded)
+		return !errors.Is(err, os.ErrDeadlineExceeded)
 	}
-	for i, step := range []struct {
-		from string
-		want bool
-	}{{"127.0.0.1", true}, {"127.0.0.1", true}, {"127.0.0.1", false}, {"127.0.0.2", true}, {"127.0.0.3", false}} {
-		patience := 10 * time.Second // for the end of one that must end
-		if step.want {
-			patience = 100 * time.Millisecond
-		}
-		if kept(dialFrom(t, step.from, b), patience) != step.want {
-			t.Errorf("connection %d, from %s: kept %v", i, step.from, !step.want)
+	one := []net.Conn{dialFrom(t, "127.0.0.1", b), dialFrom(t, "127.0.0.1", b), dialFrom(t, "127.0.0.1", b)}
+	if !ends(one[0]) {
+		t.Error("three silent connections of a network of two places stand")
+	}
+	two := dialFrom(t, "127.0.0.2", b)
+	three := dialFrom(t, "127.0.0.3", b)
+	if !ends(one[1]) {
+		t.Error("four silent connections in three places stand")
+	}
+	c, err := listen(t, 1, Options{}).DialControl(testContext(t), b.ID(), b.Addr().String())
+	if err != nil {
+		t.Fatalf("a handshake in earnest: %v", err)
+	}
+	c.Close()
+	for i, c := range []net.Conn{two, three} {
+		c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("silent connection %d, not the oldest of its network or of all, ended: %v", i, err)
 		}
 	}
 	start := time.Now()

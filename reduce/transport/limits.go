@@ -3,6 +3,7 @@ package transport
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,8 +13,8 @@ import (
 // of an IPv6 address that one customer has to himself.
 type Limits struct {
 	Handshake   time.Duration // time for TCP and TLS to be ready; 5 s
-	Pending     int           // handshakes at a time, from everybody; 128
-	PendingEach int           // handshakes at a time, from one network; 16
+	Pending     int           // handshakes at a time, from everybody; 128. One more ends the oldest
+	PendingEach int           // handshakes at a time, from one network; 16. One more ends its oldest
 	PerSecond   int           // new connections a second from one network; 32
 	Idle        int           // accepted connections that wait to be taken; 64
 }
@@ -53,38 +54,66 @@ func networkOf(a net.Addr) netip.Prefix {
 	return p
 }
 
-// places counts what is under way, by network and in all.
+// places are what may be under way, by network and in all.
 type places struct {
 	all, each int // at the most
 
 	mu    sync.Mutex
-	taken int
-	of    map[netip.Prefix]int
+	taken []place // in the order of taking
+}
+
+type place struct {
+	from netip.Prefix
+	conn net.Conn
 }
 
 // take takes a place, if one is free.
-func (p *places) take(n netip.Prefix) bool {
+func (p *places) take(from netip.Prefix, conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken >= p.all || p.of[n] >= p.each {
+	if p.longest(from) >= 0 {
 		return false
 	}
-	if p.of == nil {
-		p.of = map[netip.Prefix]int{}
-	}
-	p.taken++
-	p.of[n]++
+	p.taken = append(p.taken, place{from, conn})
 	return true
 }
 
-// give gives a place back.
-func (p *places) give(n netip.Prefix) {
+// seize takes a place, and where none is free that which has been taken longest;
+// it returns whose that was.
+func (p *places) seize(from netip.Prefix, conn net.Conn) (evicted net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.taken--
-	if p.of[n]--; p.of[n] == 0 {
-		delete(p.of, n)
+	if i := p.longest(from); i >= 0 {
+		evicted = p.taken[i].conn
+		p.taken = slices.Delete(p.taken, i, i+1)
 	}
+	p.taken = append(p.taken, place{from, conn})
+	return evicted
+}
+
+// longest returns which place stands in the way of another for from: the oldest
+// of its network, or of all; -1 if none does.
+func (p *places) longest(from netip.Prefix) int {
+	n, oldest := 0, -1
+	for i, t := range slices.Backward(p.taken) {
+		if t.from == from {
+			n, oldest = n+1, i
+		}
+	}
+	switch {
+	case n >= p.each:
+		return oldest
+	case len(p.taken) >= p.all:
+		return 0
+	}
+	return -1
+}
+
+// give gives a place back, unless it was seized.
+func (p *places) give(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken = slices.DeleteFunc(p.taken, func(t place) bool { return t.conn == conn })
 }
 
 // maxNetworks caps how many networks a gate remembers within a second.
