@@ -96,6 +96,14 @@ type Concluded struct {
 	Retry       bool              // the leader goes on with the rest by itself
 }
 
+// Convicted hands over the evidence that a decision is about to rest on. It must
+// be durable before any later action is carried out: once the decision is known,
+// a crash must not leave a conviction that nobody can prove.
+type Convicted struct {
+	Epoch    uint64
+	Evidence []commit.Evidence
+}
+
 // Stalled reports that the leader pauses the epoch until a time; then it emits
 // Reopen. State and epoch number do not move.
 type Stalled struct {
@@ -122,6 +130,7 @@ func (CatchUp) action()   {}
 func (Diverged) action()  {}
 func (Entered) action()   {}
 func (Concluded) action() {}
+func (Convicted) action() {}
 func (Stalled) action()   {}
 func (Reopen) action()    {}
 func (Refused) action()   {}

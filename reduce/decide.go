@@ -145,6 +145,9 @@ func (l *Leader) decide(d commit.Decision, out []commit.Kind) {
 		l.do(Refused{fault.Errorf(fault.Unexpected, "decision: one signature is not enough here: %w", err)})
 		return
 	}
+	if len(t.evidence) > 0 {
+		l.do(Convicted{d.Epoch, t.evidence})
+	}
 	l.do(Append{Record{RecordCertificate, c.Certificate().Signatures}})
 	l.settled(verdict{c, signature})
 	for _, p := range l.peers.ids {

@@ -30,8 +30,9 @@ type exchange struct {
 
 	accused []bool // members that this one complained about
 	blames  []commit.Blame
-	greeted []int // how often each member was brought up to date
-	repeats int   // receipts sent again
+	proofs  []EvidenceMessage // of what they are blamed for, said again to a leader that comes back
+	greeted []int             // how often each member was brought up to date
+	repeats int               // receipts sent again
 }
 
 // maxGreetings bounds how often a member can make this one send its digests

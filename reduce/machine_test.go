@@ -263,3 +263,45 @@ func TestMemberChecksSets(t *testing.T) {
 		t.Errorf("the good set makes the member open to %d peers, want leader and member", opened)
 	}
 }
+
+// TestMemberProvesAgain: evidence that went to a leader who was killed meanwhile
+// is sent once more when it is back, before the vote that rests on it.
+func TestMemberProvesAgain(t *testing.T) {
+	s := newStage(2)
+	good, leader := s.roster(t), s.leader.self()
+	join := func(i int) (*Member, commit.Signed[commit.Commitment]) {
+		m := s.member(t, i)
+		m.Step(0, Freeze{s.claims[i], s.grads[i], s.leaves[i]})
+		return m, find[Send](m.Step(0, Arrival{leader, good}))[0].Message.(CommitmentMessage).Commitment
+	}
+	m, c0 := join(0)
+	_, c1 := join(1)
+	id := good.Roster.Digest()
+	set := commit.Seal(commit.Set{Roster: id, Commitments: []merkle.Digest{c0.Digest(), c1.Digest()}}, s.leader.Key)
+	m.Step(0, Arrival{leader, SetMessage{set, []commit.Signed[commit.Commitment]{c0, c1}}})
+	lie := commit.Seal(commit.Opening{Roster: id, UID: 1, Claim: s.claims[1].Digest(), Root: merkle.Digest{1}}, s.config[1].Key)
+	proofs := func(actions []Action) (n int) {
+		voted := false
+		for _, a := range find[Send](actions) {
+			switch a.Message.(type) {
+			case EvidenceMessage:
+				if n++; a.To != leader || voted {
+					t.Errorf("evidence to %s, after the vote: %v", a.To.Short(), voted)
+				}
+			case VoteMessage:
+				voted = true
+			}
+		}
+		return n
+	}
+	if n := proofs(m.Step(0, Arrival{s.config[1].self(), OpeningMessage{Opening: lie, Leaves: s.leaves[1]}})); n != 1 {
+		t.Fatalf("%d pieces of evidence for a false opening", n)
+	}
+	m.Step(0, Disconnected{leader})
+	if n := proofs(m.Step(0, Connected{leader})); n != 1 {
+		t.Errorf("%d pieces of evidence to the leader that is back", n)
+	}
+	if n := proofs(m.Step(0, Connected{s.config[1].self()})); n != 0 {
+		t.Error("evidence to the accused")
+	}
+}

@@ -225,9 +225,15 @@ func (m *Member) connected(p signed.PeerID) {
 	}
 }
 
-// answer repeats to a validator what it may be waiting for.
+// answer repeats to a validator what it may be waiting for, and what it must know
+// before it counts votes.
 func (m *Member) answer(p signed.PeerID) {
 	r := m.round
+	if r != nil && r.leader == p && r.phase < PhaseCommitted {
+		for _, proof := range r.member.proofs {
+			m.send(p, proof)
+		}
+	}
 	switch {
 	case m.locked:
 		m.send(p, m.vote)

@@ -27,6 +27,7 @@ type checker struct {
 
 	certificates []commit.Certificate // verified already
 	opened       time.Duration        // of the newest roster
+	proved       map[slot]bool        // epoch and uid of those whose evidence was handed over
 	evidence     int
 	aborts       int
 }
@@ -48,7 +49,7 @@ type stateOf struct {
 	root  merkle.Digest
 }
 
-func newChecker(w *world) *checker { return &checker{w: w} }
+func newChecker(w *world) *checker { return &checker{w: w, proved: map[slot]bool{}} }
 
 func (c *checker) fail(invariant int, format string, args ...any) {
 	if c.err == nil {
@@ -88,6 +89,14 @@ func (c *checker) action(n *node, a Action) {
 		if a.Phase == PhaseCommit && n.isMember() && n.role == honest {
 			c.joined(n, a)
 		}
+	case Convicted:
+		for _, e := range a.Evidence {
+			if f, err := commit.Judge(e); c.must(err) {
+				c.proved[slot{a.Epoch, f.UID}] = true
+			}
+		}
+	case Append:
+		c.provenFirst(a.Record)
 	case Concluded:
 		c.concluded(a)
 	case Refused:
@@ -365,6 +374,24 @@ func (c *checker) concluded(a Concluded) {
 	}
 	if took := c.w.now - max(c.opened, c.w.validator().awake); took > c.w.plan.deadline+c.w.plan.deadline/10 {
 		c.fail(16, "attempt %d of epoch %d took %v", d.Attempt, d.Epoch, took)
+	}
+}
+
+// provenFirst: no decision is journalled that rests on evidence which was not
+// handed over before.
+func (c *checker) provenFirst(r Record) {
+	if r.Kind != RecordCertificate {
+		return
+	}
+	s, err := commit.Open[commit.Decision](r.Envelopes[0])
+	if !c.must(err) {
+		return
+	}
+	d := s.Doc()
+	for _, x := range d.Excluded {
+		if x.Kind.Provable() && !c.proved[slot{d.Epoch, x.UID}] && s.Signer() == c.w.validator().id {
+			c.fail(12, "uid %d is convicted of %s in a decision that comes before its evidence", x.UID, x.Kind)
+		}
 	}
 }
 

@@ -58,6 +58,7 @@ func (m *Member) complain(i int, k commit.Kind, e commit.Evidence) {
 	if e.IsZero() {
 		m.send(r.leader, ComplaintMessage{commit.Seal(commit.Complaint{Roster: r.id, UID: m.uid, Blame: b}, m.cfg.Key)})
 	} else {
+		x.proofs = append(x.proofs, EvidenceMessage{r.id, e})
 		m.send(r.leader, EvidenceMessage{r.id, e})
 	}
 	if x.in[i].complete() && r.gather.checked[i] {

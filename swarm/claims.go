@@ -28,6 +28,9 @@ func (v *validator) propose(ctx context.Context) error {
 		if err := v.collect(ctx); err != nil {
 			return err
 		}
+		if err := v.convictAgain(v.state.Epoch + 1); err != nil {
+			return err
+		}
 		if candidates := v.candidates(); len(candidates) > 0 {
 			v.driver.Post(reduce.Open{
 				Epoch: v.state.Epoch + 1, Base: v.digests.root, Candidates: candidates,
@@ -198,22 +201,6 @@ func (v *validator) find(j *validate.Judgement, round *commit.Evidence) error {
 	}
 	v.emit(Judged{Epoch: d.Epoch, UID: d.UID, Outcome: d.Outcome.String(), Kind: d.Kind(), Text: d.Text, Evidence: folder})
 	return nil
-}
-
-// convict turns evidence of the averaging round into a verdict.
-func (v *validator) convict(e commit.Evidence) error {
-	f, err := commit.Judge(e)
-	if err != nil {
-		v.warn("evidence of the round that convicts nobody: %v", err)
-		return nil
-	}
-	j := v.judged[f.UID]
-	if j == nil || j.Verdict.Miner != f.Accused {
-		v.warn("epoch %d: uid %d is convicted of %s, but has no claim here", v.state.Epoch+1, f.UID, f.Kind)
-		return nil
-	}
-	j.Convict(f)
-	return v.find(j, &e)
 }
 
 // shownLeaves is how a miner shows the gradient behind its claim: over the

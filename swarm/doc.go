@@ -72,6 +72,7 @@
 //	DIR/tagged                    how many epochs are in the repository
 //	DIR/records/EPOCH.cbor        signed record of each certified epoch
 //	DIR/epochs/EPOCH.json         docket: findings, attempts, measures, summary
+//	DIR/convictions/              evidence of rounds whose epoch is not settled yet
 //	DIR/ledger/                   hash-linked ledger of settled epochs
 //	DIR/evidence/EPOCH-UID/       what decided each verdict
 //

@@ -27,7 +27,7 @@ func (n *node) drive(plans ...machinePlan) error {
 	n.averages.kept.Store(kept)
 	c := transport.DriverConfig{
 		Transport: n.endpoint, Self: n.id.Peer, Shape: n.shape, Averages: kept,
-		Notify: n.mail.put, Failed: n.fail,
+		Notify: n.mail.put, Failed: n.fail, Keep: n.convictions.keep,
 		Dropped: func(p signed.PeerID, why error) { n.warn("a connection to %s is closed: %v", p.Short(), why) },
 	}
 	for _, p := range plans {

@@ -44,6 +44,9 @@ func (f Folder) Records() string { return filepath.Join(string(f), "records") }
 // Dockets returns the folder of a validator's dockets.
 func (f Folder) Dockets() string { return filepath.Join(string(f), "epochs") }
 
+// Convictions returns the folder of evidence whose epoch is not settled yet.
+func (f Folder) Convictions() string { return filepath.Join(string(f), "convictions") }
+
 // Starts returns the file that counts a validator's starts.
 func (f Folder) Starts() number { return number(filepath.Join(string(f), "starts")) }
 

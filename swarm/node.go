@@ -70,17 +70,18 @@ type node struct {
 	base    uint64   // epoch of the state at the start
 	tokens  atomic.Uint64
 
-	archive  *archive
-	averages averages
-	news     bell // rung when the archive has a new state
-	book     *book
-	client   *control.Client
-	fetch    *fetcher
-	endpoint *transport.Endpoint
-	address  string
-	driver   *transport.Driver
-	mail     *mailbox[reduce.Action] // from the driver
-	failure  atomic.Pointer[error]   // why the node cannot go on; see fail
+	archive     *archive
+	averages    averages
+	convictions convictions // of a validator that leads
+	news        bell        // rung when the archive has a new state
+	book        *book
+	client      *control.Client
+	fetch       *fetcher
+	endpoint    *transport.Endpoint
+	address     string
+	driver      *transport.Driver
+	mail        *mailbox[reduce.Action] // from the driver
+	failure     atomic.Pointer[error]   // why the node cannot go on; see fail
 
 	speech  sync.Mutex // serialises Emit
 	cleanup []func()   // undoes what was opened, in that order
@@ -91,7 +92,7 @@ type node struct {
 func openNode(ctx context.Context, cfg Node, trusted commit.Validators) (*node, error) {
 	n := &node{
 		Node: cfg, folder: Folder(cfg.Dir), id: identityOf(cfg.Key), trusted: trusted, fingerprint: cfg.Run.Fingerprint(),
-		mail: newMailbox[reduce.Action](), book: &book{},
+		convictions: convictions(Folder(cfg.Dir).Convictions()), mail: newMailbox[reduce.Action](), book: &book{},
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
 	if err := n.open(); err != nil {

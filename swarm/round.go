@@ -112,7 +112,7 @@ func (v *validator) concluded(c reduce.Concluded, r *result) error {
 	}
 	v.emit(e)
 	for _, evidence := range c.Evidence {
-		if err := v.convict(evidence); err != nil {
+		if err := v.convict(d.Epoch, evidence); err != nil {
 			return err
 		}
 	}

@@ -61,6 +61,9 @@ func (v *validator) apply(ctx context.Context, r *result, began time.Time) error
 // settle is what follows a step: compare states, audit the average, measure,
 // score. None of it changes the state, and the miners are computing meanwhile.
 func (v *validator) settle(ctx context.Context, r result) error {
+	if err := v.convictAgain(r.record.Epoch); err != nil {
+		return err
+	}
 	d, err := v.chronicle.at(r.record.Epoch)
 	if err != nil {
 		return err
@@ -86,6 +89,9 @@ func (v *validator) settle(ctx context.Context, r result) error {
 		Tokens: r.decision.Tokens, Seconds: r.seconds,
 	}
 	if err := v.chronicle.settle(d); err != nil {
+		return err
+	}
+	if err := v.convictions.settled(d.Epoch); err != nil {
 		return err
 	}
 	v.emit(Settled{Epoch: d.Epoch, Agree: d.Summary.NodesAgree, Reports: len(d.Reports), Audited: len(d.Audits)})
@@ -199,7 +205,7 @@ func (v *validator) audit(ctx context.Context, secret validate.Nonce, r result) 
 			v.warn("epoch %d: chunk %d cannot be audited: %v", roster.Epoch, chunk, err)
 			continue
 		case !audited.Evidence.IsZero():
-			if err := v.convict(audited.Evidence); err != nil {
+			if err := v.convict(roster.Epoch, audited.Evidence); err != nil {
 				return nil, err
 			}
 		}

@@ -66,11 +66,8 @@ func capOf(name string) int {
 // evidence behind it. round is the evidence of the averaging round, nil where
 // the outcome is not Convicted.
 func (j *Judgement) Seal(run *spec.Run, round *commit.Evidence, key ed25519.PrivateKey) (*Evidence, error) {
-	e := &Evidence{Run: run, Verdict: &j.Verdict, Leaf: j.Leaf, Round: round, Claim: j.Claim.Envelope()}
+	e := &Evidence{Run: run, Verdict: &j.Verdict, Rows: j.Rows, Leaf: j.Leaf, Round: round, Claim: j.Claim.Envelope()}
 	e.Validator = signed.IDOf(key.Public().(ed25519.PublicKey))
-	if j.Work != nil {
-		e.Rows = j.Work.Text.Rows
-	}
 	if err := e.encode(); err != nil {
 		return nil, err
 	}
@@ -88,6 +85,18 @@ func (j *Judgement) Seal(run *spec.Run, round *commit.Evidence, key ed25519.Priv
 	}
 	e.files = append(e.files, file{verdictFile, envelope})
 	return e, e.check()
+}
+
+// Judgement returns what was judged, as it was before Seal, so that a conviction
+// can still follow. An error says that the claim cannot be read.
+func (e *Evidence) Judgement() (*Judgement, error) {
+	j := &Judgement{Verdict: *e.Verdict, Rows: e.Rows, Leaf: e.Leaf}
+	if e.Claim == nil {
+		return j, nil
+	}
+	var err error
+	j.Claim, err = commit.Open[commit.Claim](e.Claim)
+	return j, err
 }
 
 // Signed returns the verdict as the validator signed it.

@@ -10,6 +10,7 @@ import (
 	"lockstep/internal/spec"
 	"lockstep/model"
 	"lockstep/reduce/commit"
+	"lockstep/stream"
 )
 
 // Query is one Train query: what a validator knows of a seat in an epoch, and
@@ -28,7 +29,7 @@ type Query struct {
 type Judgement struct {
 	Verdict Verdict
 	Claim   commit.Signed[commit.Claim] // zero unless it can be read
-	Work    *Work                       // nil where nothing was computed
+	Rows    []stream.RowRef             // that were read; nil where nothing was computed
 	Leaf    *Leaf                       // opened, where the gradient differs
 }
 
@@ -51,16 +52,16 @@ func (c *Computer) Judge(ctx context.Context, q Query, parameters *model.Paramet
 	}
 	v.Claim = j.Claim.Digest()
 	claimed := factsOf(j.Claim.Doc())
-	var err error
-	if j.Work, v.Stage, v.Text, err = c.recompute(ctx, q.Epoch, q.UID, claimed, parameters); err != nil {
+	w, stage, text, err := c.recompute(ctx, q.Epoch, q.UID, claimed, parameters)
+	if err != nil {
 		return nil, err
 	}
-	v.Found = j.Work.Facts
+	j.Rows, v.Found, v.Stage, v.Text = w.Text.Rows, w.Facts, stage, text
 	switch {
 	case v.Stage == 0:
 		v.Outcome, v.Text = Exact, fmt.Sprintf("%d tokens recomputed, bit for bit", claimed.Tokens)
 	case gradientDiffers(v.Stage, claimed, v.Found):
-		err = j.open(ctx, c.Layout(), claimed.Gradient, leaves)
+		err = j.open(ctx, c.Layout(), claimed.Gradient, w, leaves)
 	default:
 		v.Outcome = Mismatch
 	}
@@ -162,9 +163,9 @@ func some(segments []uint64) string {
 }
 
 // open completes the verdict on a gradient that differs.
-func (j *Judgement) open(ctx context.Context, layout *model.Layout, root merkle.Digest, leaves LeafSource) error {
+func (j *Judgement) open(ctx context.Context, layout *model.Layout, root merkle.Digest, w *Work, leaves LeafSource) error {
 	v := &j.Verdict
-	leaf, why, err := openLeaf(ctx, root, layout.Grid(merkle.KindGradient), j.Work.Leaves, leaves)
+	leaf, why, err := openLeaf(ctx, root, layout.Grid(merkle.KindGradient), w.Leaves, leaves)
 	if err != nil {
 		return err
 	}
@@ -174,7 +175,7 @@ func (j *Judgement) open(ctx context.Context, layout *model.Layout, root merkle.
 	}
 	v.Outcome, j.Leaf = Mismatch, leaf
 	var text string
-	v.Differs, text = leaf.difference(layout, j.Work.Gradient)
+	v.Differs, text = leaf.difference(layout, w.Gradient)
 	v.Text += "; " + text
 	return nil
 }

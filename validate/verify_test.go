@@ -146,8 +146,8 @@ func TestLyingValidator(t *testing.T) {
 		"opens a leaf of nothing": {claim: cheat, miner: true, lie: func(j *Judgement) { j.Leaf.Path[0][0]++ }},
 		"states another loss":     {claim: honest, lie: func(j *Judgement) { j.Verdict.Found.LossBits++ }},
 		"reads other rows": {claim: honest, lie: func(j *Judgement) {
-			j.Work.Text.Rows[1].Digest[0]++
-			j.Verdict.Found.Rows = stream.RowsDigest(j.Work.Text.Rows)
+			j.Rows[1].Digest[0]++
+			j.Verdict.Found.Rows = stream.RowsDigest(j.Rows)
 		}},
 		"convicts without proof": {claim: honest, round: &commit.Evidence{Kind: commit.Switch}, lie: func(j *Judgement) {
 			j.Convict(commit.Finding{Kind: commit.Switch, Text: "it switched"})

@@ -24,9 +24,12 @@ type DriverConfig struct {
 	// Diverged, Entered, Concluded, Stalled, Reopen, Refused. It is called in
 	// order, on the driver's goroutine, and must not wait for the driver.
 	Notify func(reduce.Action)
-	// Failed is called once if the driver cannot go on, because a journal or an
-	// average could not be written, or a machine said what nobody could read.
-	// Nothing is sent or applied after that.
+	// Keep makes evidence durable before the decision that rests on it is sent; an
+	// error stops the driver. nil: nobody keeps it.
+	Keep func(reduce.Convicted) error
+	// Failed is called once if the driver cannot go on, because a journal, an
+	// average or evidence could not be written, or a machine said what nobody could
+	// read. Nothing is sent or applied after that.
 	Failed func(error)
 	// Dropped is called, now and then at most, when a connection ended by the
 	// fault of a peer: it broke the protocol (fault.Damaged), or was silent or
@@ -268,6 +271,10 @@ func (d *Driver) do(m *machine, a reduce.Action) error {
 		return m.journal.Append(a.Record)
 	case reduce.Save:
 		return d.config.Averages.Put(a, true)
+	case reduce.Convicted:
+		if d.config.Keep != nil {
+			return d.config.Keep(a)
+		}
 	case reduce.Link:
 		d.mesh.want(a.Peers, false)
 	case reduce.Drop:

@@ -1,0 +1,69 @@
+package swarm
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"lockstep/reduce"
+	"lockstep/reduce/commit"
+	"lockstep/validate"
+)
+
+// TestConvictionSurvivesACrash: the validator dies at each step between the
+// proof of a cheat and the verdict on it. Whoever is excluded is proven guilty
+// afterwards, and scored so, and the honest miners never notice.
+func TestConvictionSurvivesACrash(t *testing.T) {
+	aborts := func(a reduce.Action) bool {
+		r, ok := a.(reduce.Append)
+		if !ok || r.Record.Kind != reduce.RecordCertificate {
+			return false
+		}
+		d, err := commit.Open[commit.Decision](r.Record.Envelopes[0])
+		return err == nil && d.Doc().Verdict == commit.Abort
+	}
+	tests := []struct {
+		name string
+		at   func(reduce.Action) bool
+	}{
+		{"before the evidence is kept", func(a reduce.Action) bool { _, ok := a.(reduce.Convicted); return ok }},
+		{"before the decision", aborts},
+		{"before the verdict", func(a reduce.Action) bool { _, ok := a.(reduce.Concluded); return ok }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork(t, 3, 0, 2)
+			n.cheats[2] = Switch
+			tap, dead := dyingAt("leader", tt.at)
+			v := n.validator(impatient, func(c *ValidatorConfig) { c.tap = tap })
+			miners := n.miners()
+			select {
+			case <-dead:
+			case <-time.After(20 * time.Second):
+				t.Fatal("nobody died")
+			}
+			v.kill()
+			_ = v.wait()
+			s := n.finish(n.validator(impatient))
+			n.ended(s, miners...)
+			for i, m := range s.Miners {
+				if guilty := i == 2; (m.Kind == "switch") != guilty || (m.Gradient == "exact") == guilty || (m.Weight == 0) != guilty {
+					t.Errorf("%+v", m)
+				}
+			}
+			for epoch := range uint64(2) {
+				e, err := validate.ReadEvidence(validate.Folder(string(n.folder("validator")), epoch+1, 2))
+				if err != nil || e.Verdict.Outcome != validate.Convicted || e.Round == nil {
+					t.Fatalf("epoch %d: %v", epoch+1, err)
+				}
+				if f, err := commit.Judge(*e.Round); err != nil || f.UID != 2 {
+					t.Errorf("epoch %d: the evidence convicts uid %d, %v", epoch+1, f.UID, err)
+				}
+			}
+			if left, _ := os.ReadDir(n.folder("validator").Convictions()); len(left) > 0 {
+				t.Errorf("kept for ever: %v", left)
+			}
+		})
+	}
+}
