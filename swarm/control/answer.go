@@ -74,7 +74,7 @@ func (h *handler) send(ctx context.Context, w http.ResponseWriter, a answer, bud
 	w.Header().Set("Content-Type", a.kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
-	deadline := time.Now().Add(TransferTime(len(a.body)))
+	deadline := time.Now().Add(transferTime(len(a.body)))
 	for b := a.body; len(b) > 0; {
 		n := min(piece, len(b))
 		began := time.Now()

@@ -23,8 +23,9 @@ import (
 type Dial func(ctx context.Context, peer signed.PeerID) (*tls.Conn, error)
 
 // Client calls other nodes. It keeps one connection per peer. Every request has
-// a deadline of its own, whatever its context: a peer that is silent, or slower
-// than [TransferTime] allows, is a fault.Network. Close the client when done.
+// a deadline of its own, whatever its context: a peer that does not answer in
+// time, or sends less than 64 KiB/s, is a fault.Network. Close the client when
+// done.
 type Client struct {
 	http      *http.Client
 	transport *http.Transport
@@ -114,7 +115,7 @@ type request struct {
 // do makes one request within its deadlines. The answer has at most limit bytes,
 // or exactly so many.
 func (c *Client) do(ctx context.Context, r request, limit int, exact bool) ([]byte, error) {
-	timed, alarm := newAlarm(ctx, connectTime+TransferTime(len(r.body))+r.work)
+	timed, alarm := newAlarm(ctx, connectTime+transferTime(len(r.body))+r.work)
 	defer alarm.stop()
 	q, err := http.NewRequestWithContext(timed, r.method, "https://"+hex.EncodeToString(r.peer[:])+r.path, bytes.NewReader(r.body))
 	if err != nil {
@@ -130,7 +131,7 @@ func (c *Client) do(ctx context.Context, r request, limit int, exact bool) ([]by
 	}
 	defer a.Body.Close()
 	if a.StatusCode != http.StatusOK {
-		alarm.putOff(TransferTime(maxRefusal))
+		alarm.putOff(transferTime(maxRefusal))
 		return nil, refusalIn(a, r.peer)
 	}
 	misfit := func(n int64) error {
@@ -143,7 +144,7 @@ func (c *Client) do(ctx context.Context, r request, limit int, exact bool) ([]by
 	if a.ContentLength >= 0 {
 		size = int(a.ContentLength)
 	}
-	alarm.putOff(TransferTime(size))
+	alarm.putOff(transferTime(size))
 	buf := bytes.NewBuffer(make([]byte, 0, max(a.ContentLength, 0)+bytes.MinRead)) // the length is known to be within the limit
 	if _, err := buf.ReadFrom(io.LimitReader(a.Body, int64(limit)+1)); err != nil {
 		return nil, unreachable(ctx, timed, r.peer, err)

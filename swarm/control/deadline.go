@@ -14,9 +14,9 @@ const (
 	leastRate   = 64 << 10         // bytes per second below which a body is given up
 )
 
-// TransferTime returns how long a body of size bytes may take from one end to
+// transferTime returns how long a body of size bytes may take from one end to
 // the other.
-func TransferTime(size int) time.Duration {
+func transferTime(size int) time.Duration {
 	return graceTime + time.Duration(size)*time.Second/leastRate
 }
 

@@ -84,7 +84,7 @@ func TestDribblingPeersAreGivenUp(t *testing.T) {
 		b := newBubble(t, silentRoutes(), Options{Throttle: NewBudget(1000, 100<<10)})
 		start := time.Now()
 		_, err := b.client(1).Raw(t.Context(), idOf(testKey(9)), "/bytes", 1<<20)
-		if took := time.Since(start); fault.KindOf(err) != fault.Network || took != TransferTime(1<<20) {
+		if took := time.Since(start); fault.KindOf(err) != fault.Network || took != transferTime(1<<20) {
 			t.Errorf("1 MiB at 1000 bytes per second, after %v: %v", took, err)
 		}
 	})

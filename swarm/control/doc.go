@@ -9,7 +9,7 @@
 // anything is read or allocated; every caller has limits on connections, requests
 // in flight, answers not taken yet and bytes per second, and one query at a time.
 // Keys without a seat share what one key with a seat has. Both ends give up a
-// transfer that is slower than [TransferTime].
+// transfer that takes more than 10 seconds and one for each 64 KiB.
 //
 // Documents that others may want to show to third parties are signed
 // ([Registry], [Record], [State]); the rest is bound to the connection.

@@ -51,7 +51,7 @@ func TestAnswersCountUntilTaken(t *testing.T) {
 		if a := get(); a.StatusCode != http.StatusOK {
 			t.Errorf("after one was taken: %s", a.Status)
 		}
-		time.Sleep(TransferTime(1<<20) + time.Second)
+		time.Sleep(transferTime(1<<20) + time.Second)
 		if _, err := io.Copy(io.Discard, answers[1].Body); err == nil {
 			t.Error("an answer waits for its caller for ever")
 		}
@@ -90,7 +90,7 @@ func TestBodiesHaveDeadlines(t *testing.T) {
 		a.Body.Close()
 		body.Close()
 		<-dry
-		if a.StatusCode != http.StatusBadRequest || took != TransferTime(64<<10) {
+		if a.StatusCode != http.StatusBadRequest || took != transferTime(64<<10) {
 			t.Errorf("after %v: %s", took, a.Status)
 		}
 	})
@@ -171,23 +171,50 @@ func TestBusyConnectionsStay(t *testing.T) {
 	})
 }
 
-// TestClientDialsOnce: requests that begin together share a connection.
+// TestClientDialsOnce: requests that begin together share a connection, also
+// after the node has closed the one before.
 func TestClientDialsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, []Route{{Pattern: "POST /echo", Access: Seated, Body: 100, Serve: echo}}, Options{})
 		c := b.client(1)
 		results := make(chan error)
 		const requests = 3 * callerRequests / 4
-		for range requests {
-			go func() { results <- c.Post(t.Context(), idOf(testKey(9)), "/echo", 0, note{"a"}, &note{}) }()
+		for round := range 3 {
+			for range requests {
+				go func() { results <- c.Post(t.Context(), idOf(testKey(9)), "/echo", 0, note{"a"}, &note{}) }()
+			}
+			for range requests {
+				if err := <-results; err != nil {
+					t.Error(err)
+				}
+			}
+			if b.dials != round+1 {
+				t.Errorf("round %d: %d connections for requests that began together", round, b.dials)
+			}
+			time.Sleep(time.Hour)
 		}
-		for range requests {
-			if err := <-results; err != nil {
+	})
+}
+
+// TestTooManyRequestsAreRefused: a caller beyond its limit is told so at once,
+// by way of a second connection where the first takes no more.
+func TestTooManyRequestsAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newBubble(t, silentRoutes(), Options{}).client(1)
+		start, results := time.Now(), make(chan error)
+		for range callerRequests + 8 {
+			go func() { results <- c.Get(t.Context(), idOf(testKey(9)), "/never", time.Minute, &note{}) }()
+		}
+		for range 8 {
+			if err := <-results; !IsRefusal(err, Busy) {
 				t.Error(err)
 			}
 		}
-		if b.dials != 1 {
-			t.Errorf("%d connections for requests that began together", b.dials)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("after %v", took)
+		}
+		for range callerRequests {
+			<-results
 		}
 	})
 }

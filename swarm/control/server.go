@@ -267,7 +267,7 @@ func bodyOf(w http.ResponseWriter, q *http.Request, limit int64) ([]byte, error)
 	if q.ContentLength > limit {
 		return nil, Refuse(Malformed, "a body of %d bytes; at most %d are read", q.ContentLength, limit)
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(TransferTime(int(limit)))) // HTTP/2 always can
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(transferTime(int(limit)))) // HTTP/2 always can
 	b, err := io.ReadAll(io.LimitReader(q.Body, limit+1))
 	switch {
 	case err != nil:
