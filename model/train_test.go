@@ -7,12 +7,10 @@ import (
 	"lockstep/optim"
 )
 
-// TestTraining trains for 50 steps on a repeating stream: the loss falls, and
-// stays with that of the float64 oracle, trained alike.
+// TestTraining trains nano for 50 steps on a repeating stream: the loss falls,
+// and stays with that of the float64 oracle, trained alike.
 func TestTraining(t *testing.T) {
-	c := Config{
-		Layers: 2, Heads: 2, Embd: 16, Inner: 32, Positions: 12, Vocab: 40, LayerNormEpsilon: 1e-5, EndOfText: 39,
-	}
+	c, _ := Builtin("nano")
 	m := newModel(t, c)
 	s := NewState(Initialise(c, 1))
 	o := newOracle(s.Parameters(c))
@@ -20,7 +18,7 @@ func TestTraining(t *testing.T) {
 	acc := NewAccumulator(m.Layout)
 	var first, last float64
 	for step := range 50 {
-		batch := syntheticBatch(c, 3, 12, 36*step)
+		batch := syntheticBatch(c, 3, c.Positions, 3*c.Positions*step)
 		acc.Reset()
 		if err := m.Gradient(s.Parameters(c), batch, acc); err != nil {
 			t.Fatal(err)
