@@ -6,7 +6,6 @@ package testdata
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 )
 
@@ -29,7 +28,24 @@ func Path(t testing.TB, name ...string) string {
 }
 
 // Root returns the repository's root folder.
-func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
+func Root() string { return root }
+
+// root is found when the process starts, in the folder of the test's package:
+// later a test may have left it. The path of this file would not do, as builds
+// with -trimpath do not know it.
+var root = findRoot()
+
+func findRoot() string {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			break
+		}
+		dir = above
+	}
+	return "."
 }
