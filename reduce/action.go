@@ -81,7 +81,8 @@ type Entered struct {
 }
 
 // Concluded reports how an attempt ended, with all that a ledger needs. Only
-// leaders emit it.
+// leaders emit it: once, and after a restart again for the newest attempts, since
+// nobody knows how far the caller had come.
 type Concluded struct {
 	Certified   commit.Certified
 	Roster      commit.Signed[commit.Roster]

@@ -13,6 +13,10 @@ import (
 // asks about an older attempt gets the newest COMMIT, which settles it as well.
 const keepDecisions = 64
 
+// keepConcluded is how many attempts a leader tells its caller of again after a
+// restart: those that followed each other without it.
+const keepConcluded = maxTries
+
 // judge decides the attempt if it can be decided now.
 func (l *Leader) judge() {
 	t := l.tally
@@ -148,6 +152,9 @@ func (l *Leader) decide(d commit.Decision, out []commit.Kind) {
 	if len(t.evidence) > 0 {
 		l.do(Convicted{d.Epoch, t.evidence})
 	}
+	if l.cfg.mutant != forgetDocuments {
+		l.journal(t.documents())
+	}
 	l.do(Append{Record{RecordCertificate, c.Certificate().Signatures}})
 	l.settled(verdict{c, signature})
 	for _, p := range l.peers.ids {
@@ -155,7 +162,9 @@ func (l *Leader) decide(d commit.Decision, out []commit.Kind) {
 	}
 	shrunk := slices.ContainsFunc(out, func(k commit.Kind) bool { return k != 0 })
 	retry := d.Verdict == commit.Abort && shrunk && l.tries < maxTries
-	l.do(t.concluded(c, retry))
+	concluded := t.concluded(c, retry)
+	l.keep(concluded)
+	l.do(concluded)
 	if d.Verdict == commit.Commit {
 		return
 	}
@@ -169,6 +178,20 @@ func (l *Leader) decide(d commit.Decision, out []commit.Kind) {
 		reason = "three attempts failed"
 	}
 	l.pause(t.roster.Epoch, t.roster.Attempt, reason)
+}
+
+// journal appends a record, unless it is empty.
+func (l *Leader) journal(r Record) {
+	if len(r.Envelopes) > 0 {
+		l.do(Append{r})
+	}
+}
+
+// keep holds on to the end of an attempt until the caller opens the next one,
+// which it does when it has made the documents durable.
+func (l *Leader) keep(c Concluded) {
+	l.past = append(l.past, c)
+	l.past = slices.Delete(l.past, 0, max(0, len(l.past)-keepConcluded))
 }
 
 // verdict is a decision as the leader keeps it, ready to be sent again.

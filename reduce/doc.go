@@ -69,6 +69,8 @@
 //	   thirds of the votes or fewer.
 //	 9 The divisor is the token count of the commitments.
 //	10 Every chunk has one owner; all nodes compute the same parts.
+//	11 The leader's caller holds the votes and commitments behind a COMMIT before
+//	   it takes the step, whatever crashes.
 //	12 Equivocation leaves evidence; no evidence convicts an honest peer.
 //	13 A wrong sum is convicted by an audit of one of its leaves.
 //	14 NaN and Inf are never applied.

@@ -86,16 +86,8 @@ func (l *Leader) vote(i int, msg VoteMessage) {
 		}
 		return
 	}
-	t.votes[i] = v
+	t.hear(i, v, l.now)
 	l.attached(i, msg.Receipts)
-	for _, b := range d.Blames {
-		if !b.Kind.Provable() { // what is provable comes as evidence
-			t.accuse(i, b)
-		}
-	}
-	if !d.OK && !d.Reduced {
-		t.doom(l.now)
-	}
 }
 
 // attached compares the receipts that a voter saw with those known here.

@@ -112,6 +112,12 @@ func TestJournalsOfOthersAreRefused(t *testing.T) {
 	records["another run's roster"] = record(RecordRoster, commit.Seal(other, s.leader.Key), roster.Claims)
 	records["a roster without claims"] = Record{RecordRoster, []signed.Envelope{roster.Roster.Envelope()}}
 	records["a set without roster"] = Record{RecordSet, []signed.Envelope{commit.Seal(commit.Set{Commitments: []merkle.Digest{{1}}}, s.leader.Key).Envelope()}}
+	stray := Record{RecordDocuments, []signed.Envelope{vote.Envelope()}}
+	records["documents without roster"] = stray
+	stray.Envelopes = append(stray.Envelopes, roster.Claims[0].Envelope())
+	if _, err := NewLeader(LeaderConfig{Config: s.leader}, []Record{record(RecordRoster, roster.Roster, roster.Claims), stray}); fault.KindOf(err) != fault.Damaged {
+		t.Errorf("a leader takes documents behind a roster that they do not name: %v", err)
+	}
 	for name, r := range records {
 		if _, err := NewLeader(LeaderConfig{Config: s.leader}, []Record{r}); err == nil {
 			t.Errorf("a leader takes %s", name)

@@ -27,10 +27,12 @@ type Leader struct {
 	out  []Action
 
 	peers     peerSet
-	committed verdict   // newest COMMIT; zero without
-	decided   []verdict // newest last, keepDecisions of them
-	last      slot      // newest roster's
-	tally     *tally    // the undecided attempt
+	committed verdict     // newest COMMIT; zero without
+	decided   []verdict   // newest last, keepDecisions of them
+	last      slot        // newest roster's
+	tally     *tally      // the undecided attempt
+	past      []Concluded // the newest attempts since the last Open, oldest first
+	untold    bool        // past is from before a restart, and the caller may not know it
 
 	base      merkle.Digest // of the open epoch
 	field     []Candidate
@@ -73,6 +75,12 @@ func (l *Leader) Step(now time.Duration, e Event) []Action {
 	if l.tally != nil && l.tally.start == Never {
 		l.tally.begin(now) // restored: its time runs from now
 	}
+	if l.untold {
+		l.untold = false
+		for _, c := range l.past {
+			l.do(c)
+		}
+	}
 	switch e := e.(type) {
 	case Arrival:
 		l.arrive(e.From, e.Message)
@@ -113,6 +121,7 @@ func (l *Leader) open(e Open) {
 		l.barred = nil
 	}
 	l.base, l.observers, l.field, l.tries, l.until = e.Base, e.Observers, nil, 0, Never
+	l.past = nil
 	for _, c := range sortedByUID(e.Candidates) {
 		if err := l.eligible(e, c); err != nil {
 			l.do(Refused{err})

@@ -11,13 +11,14 @@ import (
 // RecordKind says what a journal record holds.
 type RecordKind uint8
 
-// The records. A member keeps votes and certificates, a leader rosters, sets
-// and certificates.
+// The records. A member keeps votes and certificates, a leader all but votes of
+// its own.
 const (
 	RecordVote        RecordKind = 1 // the voter's own vote, before it is sent
 	RecordCertificate RecordKind = 2 // a decision: a leader's before it is sent, a member's before it is applied
 	RecordRoster      RecordKind = 3 // the leader's roster and its claims, before it is sent
 	RecordSet         RecordKind = 4 // the leader's set and its commitments, before it is sent
+	RecordDocuments   RecordKind = 5 // votes, receipts and openings, in that order, before the attempt is decided
 )
 
 // Record is one entry of a machine's journal: canonical CBOR of a list of
@@ -47,7 +48,11 @@ func ParseRecord(b []byte) (Record, error) {
 	if err := signed.UnmarshalUpTo(b, &r, MaxRecord); err != nil {
 		return Record{}, err
 	}
-	if r.Kind < RecordVote || r.Kind > RecordSet || len(r.Envelopes) == 0 || len(r.Envelopes) > 1+commit.MaxMembers {
+	most := 1 + commit.MaxMembers
+	if r.Kind == RecordDocuments {
+		most = 3 * commit.MaxMembers
+	}
+	if r.Kind < RecordVote || r.Kind > RecordDocuments || len(r.Envelopes) == 0 || len(r.Envelopes) > most {
 		return Record{}, fault.Errorf(fault.Damaged, "journal: record of kind %d with %d documents", r.Kind, len(r.Envelopes))
 	}
 	return r, nil
@@ -55,9 +60,13 @@ func ParseRecord(b []byte) (Record, error) {
 
 // record collects envelopes: the document itself, then what stands beside it.
 func record[T, U commit.Document](kind RecordKind, doc commit.Signed[T], beside []commit.Signed[U]) Record {
-	out := Record{Kind: kind, Envelopes: []signed.Envelope{doc.Envelope()}}
-	for _, b := range beside {
-		out.Envelopes = append(out.Envelopes, b.Envelope())
+	return Record{kind, append([]signed.Envelope{doc.Envelope()}, envelopes(beside)...)}
+}
+
+func envelopes[T commit.Document](docs []commit.Signed[T]) []signed.Envelope {
+	out := make([]signed.Envelope, len(docs))
+	for i, d := range docs {
+		out[i] = d.Envelope()
 	}
 	return out
 }

@@ -1,7 +1,11 @@
 package reduce
 
 import (
+	"slices"
+
 	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
+	"lockstep/internal/signed"
 	"lockstep/reduce/commit"
 )
 
@@ -12,6 +16,8 @@ func (l *Leader) restore(r Record) error {
 		return l.restoreRoster(r)
 	case RecordSet:
 		return l.restoreSet(r)
+	case RecordDocuments:
+		return l.restoreDocuments(r)
 	case RecordCertificate:
 		signatures, err := openAll[commit.Decision](r.Envelopes)
 		if err != nil {
@@ -24,6 +30,10 @@ func (l *Leader) restore(r Record) error {
 		d := c.Decision()
 		if !l.cfg.ours(d.Fingerprint, d.RunID) {
 			return foreign("decision", d.Fingerprint, d.RunID)
+		}
+		if l.tally != nil && l.tally.id == d.Roster {
+			l.keep(l.tally.concluded(c, false))
+			l.untold = true
 		}
 		l.settled(verdict{c, signatures})
 		l.field = nil // the caller opens again, with who is alive now
@@ -89,21 +99,75 @@ func (l *Leader) restoreSet(r Record) error {
 	return nil
 }
 
-// Records implements Machine: the newest COMMIT, the newest decision, and the
-// roster and set of an undecided attempt.
+// restoreDocuments takes back what members signed in the attempt.
+func (l *Leader) restoreDocuments(r Record) error {
+	t := l.tally
+	if t == nil {
+		return fault.Errorf(fault.Damaged, "journal: documents without their roster")
+	}
+	for _, e := range r.Envelopes {
+		if v, i := signedUnder(t, e, func(v commit.Vote) merkle.Digest { return v.Roster }); i >= 0 {
+			t.hear(i, v, 0)
+		} else if rc, i := signedUnder(t, e, func(r commit.Receipt) merkle.Digest { return r.Roster }); i >= 0 {
+			t.receipts[i] = rc
+		} else if o, i := signedUnder(t, e, func(o commit.Opening) merkle.Digest { return o.Roster }); i >= 0 {
+			t.openings[i] = o
+		} else {
+			return fault.Errorf(fault.Damaged, "journal: a document that is not of epoch %d, attempt %d", t.roster.Epoch, t.roster.Attempt)
+		}
+	}
+	return nil
+}
+
+// signedUnder opens what a member signed under the attempt's roster; the position
+// is -1 where it is no such document.
+func signedUnder[T commit.Document](t *tally, e signed.Envelope, rosterOf func(T) merkle.Digest) (commit.Signed[T], int) {
+	s, err := commit.Open[T](e)
+	if err != nil || rosterOf(s.Doc()) != t.id {
+		return s, -1
+	}
+	return s, t.roster.Index(s.Signer())
+}
+
+// Records implements Machine: the newest COMMIT, the newest decision, the
+// attempts that the caller may not know of, and the undecided one.
 func (l *Leader) Records() []Record {
 	var out []Record
-	if !l.committed.IsZero() {
-		out = append(out, Record{RecordCertificate, l.committed.Certificate().Signatures})
+	certificate := func(c commit.Certified) { out = append(out, Record{RecordCertificate, c.Certificate().Signatures}) }
+	alone := func(v verdict) bool {
+		return !slices.ContainsFunc(l.past, func(c Concluded) bool { return c.Roster.Digest() == v.Decision().Roster })
 	}
-	if k := len(l.decided); k > 0 && l.decided[k-1].Decision().Verdict == commit.Abort {
-		out = append(out, Record{RecordCertificate, l.decided[k-1].Certificate().Signatures})
+	if !l.committed.IsZero() && alone(l.committed) {
+		certificate(l.committed.Certified)
 	}
-	if t := l.tally; t != nil {
-		out = append(out, record(RecordRoster, t.msg.Roster, t.msg.Claims))
-		if !t.set.Set.IsZero() {
-			out = append(out, record(RecordSet, t.set.Set, t.commitments))
-		}
+	if k := len(l.decided); k > 0 && l.decided[k-1].Decision().Verdict == commit.Abort && alone(l.decided[k-1]) {
+		certificate(l.decided[k-1].Certified)
+	}
+	for _, c := range l.past {
+		out = append(out, c.records()...)
+		certificate(c.Certified)
+	}
+	if l.tally != nil {
+		out = append(out, l.tally.concluded(commit.Certified{}, false).records()...)
 	}
 	return out
 }
+
+// records are the journal of an attempt up to its decision.
+func (c Concluded) records() []Record {
+	out := []Record{record(RecordRoster, c.Roster, c.Claims)}
+	if !c.Set.IsZero() {
+		out = append(out, record(RecordSet, c.Set, c.Commitments))
+	}
+	if r := c.documents(); len(r.Envelopes) > 0 {
+		out = append(out, r)
+	}
+	return out
+}
+
+// documents is the record of what members signed in the attempt.
+func (c Concluded) documents() Record {
+	return Record{RecordDocuments, slices.Concat(envelopes(c.Votes), envelopes(c.Receipts), envelopes(c.Openings))}
+}
+
+func (t *tally) documents() Record { return t.concluded(commit.Certified{}, false).documents() }

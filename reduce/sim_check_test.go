@@ -313,6 +313,9 @@ func (c *checker) valid(n *node, cert commit.Certificate) bool {
 
 // applied: any two nodes that apply an epoch apply the same root.
 func (c *checker) applied(n *node, d commit.Decision) {
+	if n.isValidator() {
+		c.documented(n, d)
+	}
 	for _, r := range c.results {
 		if r.epoch == d.Epoch {
 			if r.root != d.Result || !slices.Equal(r.members, d.Members) {
@@ -328,6 +331,26 @@ func (c *checker) applied(n *node, d commit.Decision) {
 			c.fail(9, "epoch %d is divided by %d, the commitments say %d", d.Epoch, d.Tokens, r.Tokens())
 		}
 	}
+}
+
+// documented: when the leader's node takes a step, its caller holds the documents
+// that the step rests on.
+func (c *checker) documented(n *node, d commit.Decision) {
+	for _, a := range n.disk.docket {
+		if a.Roster.Digest() != d.Roster {
+			continue
+		}
+		ok := 0
+		for _, v := range a.Votes {
+			if v.Doc().Roster == d.Roster && v.Doc().OK && v.Doc().Result == d.Result {
+				ok++
+			}
+		}
+		if ok >= a.Roster.Doc().Quorum() && !a.Set.IsZero() && len(a.Commitments) == len(d.Members) {
+			return
+		}
+	}
+	c.fail(11, "epoch %d is applied, and the documents of attempt %d are lost", d.Epoch, d.Attempt)
 }
 
 // state: epochs never go back and name one state.

@@ -44,6 +44,7 @@ type disk struct {
 	root     merkle.Digest
 	journals [2][]Record
 	averages []saved // newest last
+	docket   []Concluded
 }
 
 type saved struct {
@@ -176,7 +177,7 @@ func (w *world) feed(n *node, e Event) {
 		return
 	}
 	if a, ok := e.(Arrival); ok {
-		if d, ok := a.Message.(DecisionMessage); ok {
+		if d, ok := a.Message.(DecisionMessage); ok && d.Signatures[0].Doc().RunID == simRun {
 			n.told = append(n.told, d.Roster)
 		}
 	}
@@ -278,6 +279,8 @@ func (w *world) carryOut(n *node, i int, a Action) bool {
 		w.apply(n, a.Certified.Decision())
 	case CatchUp:
 		w.catchUp(n, a.Certified)
+	case Concluded:
+		n.disk.docket = append(n.disk.docket, a)
 	case Reopen:
 		life := n.life
 		w.after(0, "reopen", func() { w.lead(n, life, a.Epoch) })

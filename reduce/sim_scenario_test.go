@@ -105,7 +105,7 @@ func TestDeadMemberCostsOneRetry(t *testing.T) {
 // TestLeaderKilledAroundItsDecision kills the leader before and after it writes
 // the decision: there is one certificate, and it is that of the first attempt.
 func TestLeaderKilledAroundItsDecision(t *testing.T) {
-	for kind := RecordCertificate; kind <= RecordSet; kind++ {
+	for kind := RecordCertificate; kind <= RecordDocuments; kind++ {
 		for _, at := range []when{before, after} {
 			kills := 0
 			_, d := play(t, calm(3), func(n *node, a Action, t when) bool {

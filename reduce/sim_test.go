@@ -157,6 +157,7 @@ func TestMutants(t *testing.T) {
 		{"accept an unopened chunk", mutation{members: acceptUnopened}},
 		{"reuse a stale roster", mutation{members: acceptStaleRoster}},
 		{"take decisions of an earlier run", mutation{members: acceptPastRun}},
+		{"forget the documents", mutation{leader: forgetDocuments}},
 		{"decide twice", mutation{leader: decideTwice}},
 		{"forget the journal", mutation{amnesia: true}},
 	} {

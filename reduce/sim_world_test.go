@@ -50,7 +50,7 @@ type plan struct {
 	slow       time.Duration // largest delay of a link
 	resetRate  float64       // of a message breaking its link, itself and all in flight lost
 	replayRate float64       // of a message arriving again, later
-	ghostRate  float64       // of a decision of an earlier run arriving instead
+	ghostRate  float64       // of a decision of an earlier run arriving before it
 	flipRate   float64       // of a message arriving damaged
 	crashRate  float64       // of a crash before or after an action
 	freezeRate float64       // of a node standing still for a while
@@ -300,7 +300,12 @@ func (w *world) post(from *node, to signed.PeerID, m Message) {
 			return
 		}
 	case w.chance(w.plan.ghostRate):
-		m = w.ghost(m)
+		ghost := w.ghost(m)
+		w.at(at, "ghost of "+kind, func() {
+			if l.up && l.life == life {
+				w.feed(dst, Arrival{from.id, ghost})
+			}
+		})
 	case w.chance(w.plan.replayRate):
 		w.at(at+w.within(8*time.Second), "replay "+kind, func() {
 			if l.up {

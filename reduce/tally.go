@@ -59,7 +59,12 @@ func newTally(msg RosterMessage) *tally {
 
 // begin starts the attempt's time. After a restart nobody is connected yet, and
 // everybody has the full time to come back.
-func (t *tally) begin(now time.Duration) { t.start, t.resend = now, now+t.due.ask() }
+func (t *tally) begin(now time.Duration) {
+	t.start, t.resend = now, now+t.due.ask()
+	if t.doomed != Never {
+		t.doomed = now // so it was before the restart
+	}
+}
 
 func (t *tally) lose(p signed.PeerID, now time.Duration) {
 	if i := t.roster.Index(p); i >= 0 {
@@ -69,6 +74,20 @@ func (t *tally) lose(p signed.PeerID, now time.Duration) {
 
 // doom notes that the attempt cannot succeed.
 func (t *tally) doom(now time.Duration) { t.doomed = min(t.doomed, now) }
+
+// hear takes the first vote of member i.
+func (t *tally) hear(i int, v commit.Signed[commit.Vote], now time.Duration) {
+	t.votes[i] = v
+	d := v.Doc()
+	for _, b := range d.Blames {
+		if !b.Kind.Provable() { // what is provable comes as evidence
+			t.accuse(i, b)
+		}
+	}
+	if !d.OK && !d.Reduced {
+		t.doom(now)
+	}
+}
 
 // owes reports whether member i has not answered what it was asked last.
 func (t *tally) owes(i int) bool {

@@ -186,17 +186,17 @@ func (c *chronicle) judged(j *validate.Judgement, folder string) error {
 // epoch may stay open for a long time.
 const maxAttempts = 64
 
-// concluded keeps how an attempt ended.
-func (c *chronicle) concluded(a reduce.Concluded) error {
+// concluded keeps how an attempt ended, once. fresh reports that it was not known.
+func (c *chronicle) concluded(a reduce.Concluded) (fresh bool, err error) {
 	d, err := c.at(a.Certified.Decision().Epoch)
-	if err != nil {
-		return err
+	if err != nil || d.knows(a.Roster.Digest()) {
+		return false, err
 	}
 	if len(d.Attempts) == maxAttempts {
 		d.Attempts = d.Attempts[1:]
 	}
 	d.Attempts = append(d.Attempts, attemptOf(a))
-	return d.save(c.dir)
+	return true, d.save(c.dir)
 }
 
 // settle closes an epoch whose docket is complete.

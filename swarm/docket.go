@@ -141,6 +141,26 @@ func (d *docket) loss(members []uint32) (sum float64, err error) {
 	return sum, nil
 }
 
+// knows reports whether the attempt of a roster is here.
+func (d *docket) knows(roster merkle.Digest) bool {
+	return slices.ContainsFunc(d.Attempts, func(a attempt) bool { return a.Roster.Digest() == roster })
+}
+
+// committed returns the attempt that ended in the epoch's COMMIT, nil where it is
+// not here.
+func (d *docket) committed(trusted commit.Validators) (*validate.Attempt, error) {
+	for _, a := range slices.Backward(d.Attempts) {
+		open, err := a.open(trusted)
+		if err != nil {
+			return nil, fmt.Errorf("epoch %d: an attempt in the docket: %w", d.Epoch, err)
+		}
+		if open.Decision.Decision().Verdict == commit.Commit {
+			return &open, nil
+		}
+	}
+	return nil, nil
+}
+
 // entry is the epoch as the ledger keeps it.
 func (d *docket) entry(trusted commit.Validators) (validate.Record, error) {
 	r := validate.Record{

@@ -232,6 +232,9 @@ func killValidator(t *testing.T, dying func(*ValidatorConfig), dead <-chan struc
 		u.miners()
 		undisturbed.roots = roots(u.finish(w))
 	})
+	for epoch := uint64(1); epoch <= n.epochs; epoch++ {
+		n.documented(epoch)
+	}
 	for i, want := range undisturbed.roots {
 		if got := roots(s)[i]; got != want {
 			t.Errorf("epoch %d: root %s, undisturbed %s", i+1, got, want)
@@ -240,6 +243,33 @@ func killValidator(t *testing.T, dying func(*ValidatorConfig), dead <-chan struc
 	for _, m := range s.Miners {
 		if m.Gradient != "exact" || m.Steps != validate.Million {
 			t.Errorf("%+v", m)
+		}
+	}
+}
+
+// documented checks that the docket of an epoch holds what its COMMIT rests on,
+// and an audit of every owner's part.
+func (n *network) documented(epoch uint64) {
+	n.t.Helper()
+	d, err := loadDocket(n.folder("validator").Dockets(), epoch)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	a, err := d.committed(commit.Solo(n.at.Peer))
+	if err != nil || a == nil {
+		n.t.Errorf("epoch %d: the committed attempt is not in the docket (%v)", epoch, err)
+		return
+	}
+	r := a.Roster.Doc()
+	if len(a.Votes) < r.Quorum() || len(a.Commitments) != len(r.Members) || a.Set.IsZero() || len(a.Receipts) == 0 {
+		n.t.Errorf("epoch %d: %d votes, %d commitments, %d receipts", epoch, len(a.Votes), len(a.Commitments), len(a.Receipts))
+	}
+	if len(d.Audits) == 0 {
+		n.t.Errorf("epoch %d was not audited", epoch)
+	}
+	for _, audit := range d.Audits {
+		if !audit.Equal {
+			n.t.Errorf("epoch %d: %+v", epoch, audit)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"lockstep/reduce"
 	"lockstep/reduce/commit"
 	"lockstep/swarm/control"
+	"lockstep/validate"
 )
 
 // result is a certified epoch on its way into the state.
@@ -16,8 +17,8 @@ type result struct {
 	decision  commit.Decision
 	certified commit.Certified
 	average   []float32
-	leaves    []merkle.Digest   // of the average; nil after a restart
-	concluded *reduce.Concluded // the attempt that ended in the COMMIT; nil after a restart
+	leaves    []merkle.Digest   // of the average; nil where the average is not at hand
+	attempt   *validate.Attempt // that ended in the COMMIT; nil before the docket was asked
 	record    control.Record
 	norm      float64
 	rate      float64
@@ -54,7 +55,7 @@ func (v *validator) attend(ctx context.Context, a reduce.Action, r *result) (don
 			v.emit(RoundStarted{a.Epoch, a.Attempt, v.members()})
 		}
 	case reduce.Concluded:
-		return false, v.concluded(a, r)
+		return false, v.concluded(a)
 	case reduce.Apply:
 		if d := a.Certified.Decision(); d.Epoch == epoch {
 			r.certified, r.decision, r.average, r.leaves = a.Certified, d, a.Average, a.Leaves
@@ -63,8 +64,11 @@ func (v *validator) attend(ctx context.Context, a reduce.Action, r *result) (don
 	case reduce.CatchUp:
 		if d := a.Certified.Decision(); d.Epoch == epoch {
 			r.certified, r.decision = a.Certified, d
-			r.average, err = v.regainAverage(ctx, d)
-			return err == nil, err
+			if r.average, err = v.regainAverage(ctx, d); err != nil {
+				return false, err
+			}
+			r.leaves = v.shape.Digests(merkle.KindAverage, r.average)
+			return true, nil
 		}
 	case reduce.Stalled:
 		v.stalled = true
@@ -95,13 +99,14 @@ func (v *validator) members() []uint32 {
 	return out
 }
 
-// concluded keeps how an attempt ended.
-func (v *validator) concluded(c reduce.Concluded, r *result) error {
+// concluded keeps how an attempt ended. After a restart the leader tells again.
+func (v *validator) concluded(c reduce.Concluded) error {
 	d := c.Certified.Decision()
 	if d.Epoch != v.state.Epoch+1 {
 		return nil
 	}
-	if err := v.chronicle.concluded(c); err != nil {
+	fresh, err := v.chronicle.concluded(c)
+	if err != nil || !fresh {
 		return err
 	}
 	v.slow.concluded(c)
@@ -115,9 +120,6 @@ func (v *validator) concluded(c reduce.Concluded, r *result) error {
 		if err := v.convict(d.Epoch, evidence); err != nil {
 			return err
 		}
-	}
-	if d.Verdict == commit.Commit {
-		r.concluded = &c
 	}
 	return nil
 }

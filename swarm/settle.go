@@ -68,6 +68,12 @@ func (v *validator) settle(ctx context.Context, r result) error {
 	if err != nil {
 		return err
 	}
+	if r.attempt, err = d.committed(v.trusted); err != nil {
+		return err
+	}
+	if r.leaves == nil { // interrupted before the audit
+		r.leaves = v.leavesOf(ctx, r.decision)
+	}
 	var secret validate.Nonce
 	rand.Read(secret[:]) // it never fails
 	d.Nonce, d.Registry, d.State = merkle.Digest(secret), v.seats.registry(), headerOf(r.record.State)
@@ -176,19 +182,31 @@ func (v *validator) stateOf(ctx context.Context, s control.Seat) *report {
 // auditsPerOwner is how many chunks of each member's part are added up again.
 const auditsPerOwner = 1
 
+// leavesOf returns the digests of an epoch's average after a restart, nil where
+// neither this node nor a member has it any more.
+func (v *validator) leavesOf(ctx context.Context, d commit.Decision) []merkle.Digest {
+	ctx, cancel := context.WithTimeout(ctx, showTime)
+	defer cancel()
+	x, err := v.lostAverage(ctx, d)
+	if err != nil {
+		v.warn("epoch %d cannot be audited, its average is lost: %v", d.Epoch, err)
+		return nil
+	}
+	return v.shape.Digests(merkle.KindAverage, x)
+}
+
 // audit adds up random chunks of the average again, from what the members
-// claimed. Without the attempt's documents, after a restart, there is nothing
-// to hold an owner to.
+// claimed. Without the attempt's documents there is nothing to hold an owner to.
 func (v *validator) audit(ctx context.Context, secret validate.Nonce, r result) ([]validate.Audited, error) {
-	if r.concluded == nil || r.leaves == nil {
+	c := r.attempt
+	if c == nil || r.leaves == nil {
 		return nil, nil
 	}
-	c := r.concluded
 	roster := c.Roster.Doc()
 	a := validate.Auditor{Roster: c.Roster, Average: r.leaves, Inputs: func(i int) validate.LeafSource {
 		return &shownLeaves{v.client, roster.Members[i].Peer, roster.Epoch, v.shape.Leaves()}
 	}}
-	decision := c.Certified.Certificate().Signatures[0].Digest()
+	decision := c.Decision.Certificate().Signatures[0].Digest()
 	var out []validate.Audited
 	for _, chunk := range secret.AuditChunks(decision, roster, auditsPerOwner) {
 		i := slices.IndexFunc(c.Receipts, func(s commit.Signed[commit.Receipt]) bool {
@@ -244,8 +262,8 @@ func (v *validator) measure(ctx context.Context, secret validate.Nonce, r result
 // averaged tells whose gradients are in the average, by what others signed.
 func (v *validator) averaged(r result) map[uint32]bool {
 	out := map[uint32]bool{}
-	if c := r.concluded; c != nil {
-		p, err := validate.Participate(validate.Attempt{Roster: c.Roster, Decision: c.Certified, Receipts: c.Receipts, Votes: c.Votes})
+	if r.attempt != nil {
+		p, err := validate.Participate(*r.attempt)
 		if err == nil {
 			for _, m := range p {
 				out[m.UID] = m.Averaged

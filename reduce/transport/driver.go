@@ -239,12 +239,44 @@ func (d *Driver) drain() error {
 
 // step gives one event to one machine and does what it asks for.
 func (d *Driver) step(i int, e reduce.Event) error {
-	for _, a := range d.machines[i].Step(d.now(), e) {
-		if err := d.do(&d.machines[i], a); err != nil {
+	m := &d.machines[i]
+	actions := m.Step(d.now(), e)
+	for len(actions) > 0 {
+		records := leading(actions)
+		if len(records) > 0 {
+			if err := m.remember(records); err != nil {
+				return err
+			}
+			actions = actions[len(records):]
+			continue
+		}
+		if err := d.do(actions[0]); err != nil {
 			return err
 		}
+		actions = actions[1:]
 	}
-	return d.machines[i].compact()
+	return m.compact()
+}
+
+// leading returns the records that actions begin with: they are written at once,
+// for one sync instead of several.
+func leading(actions []reduce.Action) (out []reduce.Record) {
+	for _, a := range actions {
+		r, ok := a.(reduce.Append)
+		if !ok {
+			break
+		}
+		out = append(out, r.Record)
+	}
+	return out
+}
+
+// remember writes records to the machine's journal.
+func (m *machine) remember(records []reduce.Record) error {
+	if m.journal == nil {
+		return fault.Errorf(fault.Unexpected, "driver: a machine without a journal wants to remember")
+	}
+	return m.journal.Append(records...)
 }
 
 // compact shortens a journal that has grown.
@@ -259,16 +291,11 @@ func (m *machine) compact() error {
 	return nil
 }
 
-// do carries out one action.
-func (d *Driver) do(m *machine, a reduce.Action) error {
+// do carries out one action other than Append.
+func (d *Driver) do(a reduce.Action) error {
 	switch a := a.(type) {
 	case reduce.Send:
 		return d.send(a)
-	case reduce.Append:
-		if m.journal == nil {
-			return fmt.Errorf("driver: a machine without a journal wants to remember")
-		}
-		return m.journal.Append(a.Record)
 	case reduce.Save:
 		return d.config.Averages.Put(a, true)
 	case reduce.Convicted:

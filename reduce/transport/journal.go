@@ -114,7 +114,7 @@ func parseJournal(raw []byte) ([]reduce.Record, int64, error) {
 		}
 		body := rest[recordHeader:end]
 		if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(rest[8:]) {
-			if end == int64(len(rest)) && torn(rest, at) {
+			if torn(rest, at, end) {
 				break
 			}
 			return nil, 0, fault.Errorf(fault.Damaged, "byte %d: the checksum of a record is wrong; restore the journal from a copy", at)
@@ -133,11 +133,12 @@ func parseJournal(raw []byte) ([]reduce.Record, int64, error) {
 // are there or, where the file had grown before, zeros.
 const sector = 512
 
-// torn reports whether the last sectors of the file's last record, which begins
-// at a place of the file and is all that is left of it, never came.
-func torn(record []byte, at int64) bool {
-	last := (at + int64(len(record)) - 1) / sector * sector
-	return len(bytes.Trim(record[max(0, last-at):], "\x00")) == 0
+// torn reports whether the write of a record never ended: its last sector and all
+// that follows, of records written with it, did not come. rest is what is left of
+// the file from place at on, and the record's part of it ends at end.
+func torn(rest []byte, at, end int64) bool {
+	last := (at + end - 1) / sector * sector
+	return len(bytes.Trim(rest[max(0, last-at):], "\x00")) == 0
 }
 
 // appendRecord appends the bytes of a record to b. The error is for a record
@@ -155,13 +156,20 @@ func appendRecord(b []byte, r reduce.Record) ([]byte, error) {
 	return append(b, body...), nil
 }
 
-// Append adds a record and returns when it is on the disk. After an error the
+// Append adds records and returns when they are on the disk: after a crash before
+// that, the first ones may be there without the others. After an error the
 // journal takes no more records: open it again.
-func (j *Journal) Append(r reduce.Record) error {
+func (j *Journal) Append(records ...reduce.Record) error {
 	if j.broken != nil {
 		return j.broken
 	}
-	b, err := appendRecord(nil, r)
+	var b []byte
+	var err error
+	for _, r := range records {
+		if b, err = appendRecord(b, r); err != nil {
+			break
+		}
+	}
 	if err == nil {
 		_, err = j.file.WriteAt(b, j.size)
 	}

@@ -150,6 +150,19 @@ func TestJournalSurvivesTornSectors(t *testing.T) {
 			t.Fatalf("zeros from byte %d: %d records, %v", from, len(records), err)
 		}
 	}
+	two, _ := appendRecord(bytes.Clone(raw), long) // both written at once
+	for from := len(raw) + 1; from > len(raw)-2*sector; from-- {
+		bad := bytes.Clone(two)
+		clear(bad[from:])
+		whole := from <= (len(raw)-1)/sector*sector || from == len(raw)
+		records, size, err := parseJournal(bad)
+		switch {
+		case whole && (err != nil || from < len(raw) && size != int64(ends[1]) || from == len(raw) && len(records) != 3):
+			t.Fatalf("two records, zeros from byte %d: %d records of %d bytes, %v", from, len(records), size, err)
+		case !whole && fault.KindOf(err) != fault.Damaged:
+			t.Fatalf("two records, zeros from byte %d: %d records, %v", from, len(records), err)
+		}
+	}
 	followed, _ := appendRecord(bytes.Clone(raw), testRecord(3))
 	clear(followed[len(raw)-sector : len(raw)])
 	if _, _, err := parseJournal(followed); fault.KindOf(err) != fault.Damaged {
