@@ -20,7 +20,7 @@ const (
 	// before it tries by itself.
 	otherWay = time.Second
 	// reportEvery bounds how often peers can make a node say what they did.
-	reportEvery = time.Second
+	reportEvery = 10 * time.Second
 )
 
 // mesh keeps one bulk connection to each wanted peer and takes those that
