@@ -115,7 +115,7 @@ func (c *class) forgetOne() bool {
 	return found
 }
 
-// leave ends what enter began, and what the request holds.
+// leave ends what enter began.
 func (c *callers) leave(k *caller) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
