@@ -77,7 +77,7 @@ func (a *app) validator() *cobra.Command {
 		Long: `Run a network's validator: admit the miners that node.admit lists, recompute
 their gradients, open the averaging, decide it, and keep evidence, ledger, scores
 and weights in the run folder. Restarted, it goes on where it was.`,
-		Example: `  lockstep validator --config run.yaml --dir v --listen 0.0.0.0:4138
+		Example: `  lockstep validator --config run.yaml --dir v --listen 0.0.0.0:4138 --announce host9:4138
   lockstep validator --config run.yaml --dir v --epochs 100
   lockstep validator --config run.yaml --dir v --json`,
 	}
@@ -168,7 +168,7 @@ func (a *app) openNode(ctx context.Context, c *config.Config, t *observe.Termina
 		ints = catch(ctx, t)
 	}
 	t.Line("peer ID %s, run %s", identity.Peer, b.run.Fingerprint().Short())
-	emit := func(e swarm.Event) { t.Line("%s", describe(e)) }
+	emit := nodeScreen{t}.show
 	if c.Output.JSON {
 		emit = func(e swarm.Event) {
 			if line, err := swarm.EncodeEvent(e); err == nil {

@@ -20,6 +20,7 @@ type screen struct {
 	epochs   map[uint64]*epochView
 	miners   map[uint32]swarm.Progress // newest of each, for the status line
 	found    map[string]bool           // cheats shown already
+	out      map[uint32]bool           // miners that were left out of a round
 	base     uint64                    // epochs that earlier processes did
 	next     uint64                    // epoch to be printed
 	meter    observe.Meter
@@ -49,7 +50,7 @@ func newScreen(t *observe.Terminal, n *network) *screen {
 	t.Line("")
 	s := &screen{
 		terminal: t, config: c, epochs: map[uint64]*epochView{}, miners: map[uint32]swarm.Progress{},
-		found: map[string]bool{}, base: n.base, next: n.base + 1,
+		found: map[string]bool{}, out: map[uint32]bool{}, base: n.base, next: n.base + 1,
 	}
 	t.Line("%s", t.Dim(fmt.Sprintf("%*s     loss  gradients  averaged     state root        nodes  %*s    time", s.width(), "epoch", s.tagWidth(), "tag")))
 	return s
@@ -101,7 +102,9 @@ func (s *screen) show(from string, event swarm.Event) {
 	case swarm.Warning:
 		s.terminal.Line("%s: %s", from, e.Text)
 	case swarm.CaughtUp:
-		s.terminal.Line("%s caught up to epoch %d by its %s", from, e.Epoch, e.From)
+		if e.From != "average" || !s.out[e.UID] { // who is left out takes the average of the others
+			s.terminal.Line("%s caught up to epoch %d by its %s", from, e.Epoch, e.From)
+		}
 	case swarm.Progress:
 		if !validator {
 			s.miners[e.UID] = e
@@ -114,6 +117,7 @@ func (s *screen) show(from string, event swarm.Event) {
 func (s *screen) judged(e swarm.Judged) {
 	s.epoch(e.Epoch).kinds[e.UID] = e.Kind
 	if e.Kind != "" {
+		s.out[e.UID] = true
 		s.cheat(e.UID, e.Kind, e.Text, e.Evidence)
 	}
 }
@@ -121,6 +125,7 @@ func (s *screen) judged(e swarm.Judged) {
 // left tells of a member that the next attempt goes on without. What is proved
 // comes as a verdict, with its evidence.
 func (s *screen) left(epoch uint64, x swarm.Excluded) {
+	s.out[x.UID] = true
 	if s.found[fmt.Sprint(x.UID, x.Kind)] || s.epoch(epoch).kinds[x.UID] != "" {
 		return
 	}
@@ -274,42 +279,3 @@ func (a *app) printMiners(s swarm.Summary) {
 }
 
 func millionths(n uint32) string { return fmt.Sprintf("%.3f", float64(n)/1e6) }
-
-// describe turns a node's event into a line for its own terminal.
-func describe(event swarm.Event) string {
-	switch e := event.(type) {
-	case swarm.Listening:
-		return fmt.Sprintf("listening: others join at %s/%s", e.Address, e.Peer)
-	case swarm.Joined:
-		return fmt.Sprintf("%s %d (%s) joined from %s, %d of %d miners are here", e.Role, e.UID, e.Peer.Short(), e.Address, e.Seated, e.Wanted)
-	case swarm.Left:
-		return fmt.Sprintf("miner %d left: %s", e.UID, e.Reason)
-	case swarm.Progress:
-		return fmt.Sprintf("epoch %d: %s, %d of %d sequences; %d local steps, %d samples, %s tokens in all", e.Epoch, e.Phase, e.Done, e.Quota, e.Steps, e.Local, observe.Count(int64(e.Global)))
-	case swarm.ClaimReady:
-		return fmt.Sprintf("epoch %d: claim of miner %d, loss %.4f on %s tokens in %.1fs, gradient %s", e.Epoch, e.UID, e.Loss, observe.Count(int64(e.Tokens)), e.Seconds, e.Gradient.Short())
-	case swarm.Judged:
-		return fmt.Sprintf("epoch %d: miner %d %s %s %s", e.Epoch, e.UID, e.Outcome, e.Kind, e.Text)
-	case swarm.RoundStarted:
-		return fmt.Sprintf("epoch %d: attempt %d with miners %v", e.Epoch, e.Attempt, e.Members)
-	case swarm.Attempt:
-		return fmt.Sprintf("epoch %d: attempt %d ends in %s", e.Epoch, e.Attempt, e.Verdict)
-	case swarm.Committed:
-		return fmt.Sprintf("epoch %d: loss %.4f, norm %.2f, lr %.1e, %d members, attempt %d, state %s", e.Epoch, e.Loss, e.Norm, e.Rate, len(e.Members), e.Attempts, e.State)
-	case swarm.StateRoot:
-		return fmt.Sprintf("epoch %d: miner %d reports state %s", e.Epoch, e.UID, e.Root)
-	case swarm.Settled:
-		return fmt.Sprintf("epoch %d: settled, nodes agree: %v, %d chunks of the average audited", e.Epoch, e.Agree, e.Audited)
-	case swarm.Pushed:
-		return fmt.Sprintf("epoch %d: tag %s, commit %s", e.Epoch, e.Tag, e.Commit)
-	case swarm.Scores:
-		return fmt.Sprintf("epoch %d: scores of %d miners", e.Epoch, len(e.Table))
-	case swarm.CaughtUp:
-		return fmt.Sprintf("caught up to epoch %d by its %s, state %s", e.Epoch, e.From, e.Root)
-	case swarm.Warning:
-		return "warning: " + e.Text
-	case swarm.Ended:
-		return fmt.Sprintf("the run ended with epoch %d, state %s", e.Epoch, e.Root)
-	}
-	return fmt.Sprintf("%T", event)
-}
