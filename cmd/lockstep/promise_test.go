@@ -69,6 +69,19 @@ func TestSwarmKeepsItsPromise(t *testing.T) {
 	}
 }
 
+// TestTrainIsANetworkOfOne compares a run in one process with a network of one
+// miner: one run spec, one chain of states.
+func TestTrainIsANetworkOfOne(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs whole networks")
+	}
+	alone, network := runTrain(t, "--steps", "3"), runSwarm(t, "--miners", "1", "--slots", "1", "--epochs", "3")
+	if alone.Fingerprint != network.Fingerprint || alone.StateRoot != network.Epochs[2].StateRoot {
+		t.Errorf("alone run %s ends in %s, as a network run %s in %s", alone.Fingerprint.Short(), alone.StateRoot.Short(),
+			network.Fingerprint.Short(), network.Epochs[2].StateRoot.Short())
+	}
+}
+
 // TestCheatersChangeNothing compares a run with four cheaters with a run of the
 // two honest miners alone.
 func TestCheatersChangeNothing(t *testing.T) {
