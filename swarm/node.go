@@ -41,7 +41,7 @@ type Node struct {
 	Hub        hub.Repository                    // where epochs go; a miner without one pushes nothing
 	MicroBatch int                               // sequences computed at a time; 0: the model's choice
 	Backlog    int                               // states that wait for the repository at most; 0: as many as 32 GiB hold
-	Emit       func(Event)                       // called from several goroutines, one at a time; nil: nobody listens
+	Emit       func(Event)                       // called in order, on a goroutine of its own; nil: nobody listens
 	Stop       <-chan struct{}                   // closed to finish and leave; nil: never
 
 	saver saveState                                          // for tests: another hub.SaveState
@@ -83,8 +83,8 @@ type node struct {
 	mail        *mailbox[reduce.Action] // from the driver
 	failure     atomic.Pointer[error]   // why the node cannot go on; see fail
 
-	speech  sync.Mutex // serialises Emit
-	cleanup []func()   // undoes what was opened, in that order
+	speaker *speaker // nil: nobody listens
+	cleanup []func() // undoes what was opened, in that order
 }
 
 // openNode takes the folder, reads the state, and opens the port. Nobody is
@@ -95,6 +95,9 @@ func openNode(ctx context.Context, cfg Node, trusted commit.Validators) (*node, 
 		convictions: convictions(Folder(cfg.Dir).Convictions()), mail: newMailbox[reduce.Action](), book: &book{},
 	}
 	n.ctx, n.cancel = context.WithCancel(ctx)
+	if cfg.Emit != nil {
+		n.speaker = newSpeaker(cfg.Emit)
+	}
 	if err := n.open(); err != nil {
 		n.close()
 		return nil, err
@@ -271,16 +274,16 @@ func (n *node) close() {
 	for i := len(n.cleanup) - 1; i >= 0; i-- {
 		n.cleanup[i]()
 	}
+	if n.speaker != nil {
+		n.speaker.close()
+	}
 }
 
-// emit passes an event on.
+// emit passes an event on. It never waits for who listens.
 func (n *node) emit(e Event) {
-	if n.Emit == nil {
-		return
+	if n.speaker != nil {
+		n.speaker.say(e)
 	}
-	n.speech.Lock()
-	defer n.speech.Unlock()
-	n.Emit(e)
 }
 
 func (n *node) warn(format string, args ...any) { n.emit(Warning{fmt.Sprintf(format, args...)}) }
