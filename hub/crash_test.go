@@ -298,7 +298,7 @@ func TestKilledPushersLoseNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newest, _, _, err := NewestEpoch(ctx, d)
+	newest, _, _, err := newestEpoch(ctx, d)
 	if err != nil || int(newest) < reported || reported == 0 {
 		t.Fatalf("epoch %d was reported, %d is the newest, %v", reported, newest, err)
 	}

@@ -222,7 +222,7 @@ func TestTags(t *testing.T) {
 	if err := d.Tag(ctx, "x", "main"); fault.KindOf(err) != fault.Usage {
 		t.Errorf("tagging a branch: %v", err)
 	}
-	epoch, tag, ok, err := NewestEpoch(ctx, d)
+	epoch, tag, ok, err := newestEpoch(ctx, d)
 	if epoch != 100 || tag.Commit != a.ID || !ok || err != nil {
 		t.Errorf("newest epoch %d, %v, %v, %v", epoch, tag, ok, err)
 	}
@@ -381,4 +381,18 @@ func TestCancelledContext(t *testing.T) {
 	if _, err := d.Commit(soon, CommitRequest{Parent: head.ID, Add: []Content{text("a", "2")}}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), refsLock) {
 		t.Errorf("waiting for a lock: %v", err)
 	}
+}
+
+// newestEpoch returns the highest epoch that has a tag.
+func newestEpoch(ctx context.Context, repo Repository) (epoch uint64, tag Tag, ok bool, err error) {
+	tags, err := repo.Tags(ctx)
+	if err != nil {
+		return 0, Tag{}, false, err
+	}
+	for _, t := range tags {
+		if n, isEpoch := EpochOfTag(t.Name); isEpoch {
+			epoch, tag, ok = n, t, true // tags are in ascending order
+		}
+	}
+	return epoch, tag, ok, nil
 }

@@ -250,17 +250,3 @@ func mayPass(ctx context.Context, err error) bool {
 	}
 	return false
 }
-
-// NewestEpoch returns the highest epoch that has a tag.
-func NewestEpoch(ctx context.Context, repo Repository) (epoch uint64, tag Tag, ok bool, err error) {
-	tags, err := repo.Tags(ctx)
-	if err != nil {
-		return 0, Tag{}, false, err
-	}
-	for _, t := range tags {
-		if n, isEpoch := EpochOfTag(t.Name); isEpoch {
-			epoch, tag, ok = n, t, true // tags are in ascending order
-		}
-	}
-	return epoch, tag, ok, nil
-}

@@ -1,10 +1,9 @@
 // Package swarm is a node at work: a miner that computes gradients and averages
 // them with others, or the validator that checks, decides and scores. It joins
 // what the other rooms know; it never prints, exits or reads the environment.
-// [RunMiner] and [RunValidator] are the two loops, [PlanLocal] lays out a whole
-// network on one machine, and an [Event] says what happened. If you want to
-// train in one process, or to check a gradient, you do not need it: see
-// packages model and validate.
+// [RunMiner] and [RunValidator] are the two loops, and an [Event] says what
+// happened. If you want to train in one process, or to check a gradient, you do
+// not need it: see packages model and validate.
 //
 // # One epoch
 //
