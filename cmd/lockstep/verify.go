@@ -17,6 +17,7 @@ import (
 	"lockstep/observe"
 	"lockstep/stream"
 	"lockstep/validate"
+	"lockstep/validate/ledger"
 )
 
 // verification is one line of `lockstep verify --json`.
@@ -25,6 +26,7 @@ type verification struct {
 	Result   string           `json:"result"` // "verified", or the fault's name
 	Error    string           `json:"error,omitempty"`
 	Report   *validate.Report `json:"report,omitempty"`
+	Ledger   *ledger.Report   `json:"ledger,omitempty"` // of a ledger's folder
 }
 
 func (a *app) verify() *cobra.Command {
@@ -37,9 +39,13 @@ func (a *app) verify() *cobra.Command {
 		Long: `Recompute what a miner claimed, from an evidence folder, the text, and the model
 of the epoch before (from the run's seed, or from the repository's tag). Exit code
 0: the claim is true and the verdict says so. 10: miner or validator signed what
-is not so. 11: the evidence is incomplete or badly signed.`,
+is not so. 11: the evidence is incomplete or badly signed.
+
+The folder of a validator's ledger is checked as a whole: links, signatures, and
+that commitments, scores and weights follow from what stands before them.`,
 		Example: `  lockstep verify run/evidence/1-0
   lockstep verify run/evidence/3-* --data ./fineweb
+  lockstep verify run/ledger
   lockstep verify 3-1 --data ./fineweb --hub run/hub/tiny --json`,
 	}
 	config.AddFlags(cmd.Flags(), "json", "threads", "micro-batch")
@@ -76,6 +82,9 @@ is not so. 11: the evidence is incomplete or badly signed.`,
 }
 
 func (a *app) verifyOne(ctx context.Context, c config.Config, t *observe.Terminal, folder, data, repo, init string) error {
+	if isLedger(folder) {
+		return a.verifyLedger(c, folder)
+	}
 	report, err := decideAgain(ctx, c, t, folder, data, repo, init)
 	t.Status("")
 	if c.Output.JSON {
