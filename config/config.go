@@ -89,8 +89,10 @@ type Seat struct {
 
 // Hub says where epochs are pushed.
 type Hub struct {
-	Dir  string `mapstructure:"hub-dir" help:"folder of local repositories (empty: DIR/hub)"`
-	Repo string `mapstructure:"repo" help:"repository name (empty: the model's name)"`
+	Dir   string `mapstructure:"hub-dir" help:"folder of local repositories (empty: DIR/hub)"`
+	Repo  string `mapstructure:"repo" help:"repository name (empty: the model's name)"`
+	URL   string `mapstructure:"hub-url" help:"Hub that takes the models instead of a folder, such as https://huggingface.co; --repo is then OWNER/NAME"`
+	Token string `mapstructure:"hub-token" help:"file with the token for --hub-url (empty: HF_TOKEN and what follows it)"`
 }
 
 // Output is how a run shows itself.

@@ -18,18 +18,27 @@ func withTerminal(ctx context.Context, t *observe.Terminal) context.Context {
 	return context.WithValue(ctx, terminalKey{}, t)
 }
 
-// hubClient returns a client with the environment's settings, whose transfers
-// show on the verb's terminal.
+// hubClient returns a client with the environment's settings.
 func hubClient(ctx context.Context) (*client.Client, error) {
-	c, err := client.FromEnvironment(os.Getenv)
+	c, err := hubSettings(ctx)
 	if err != nil {
 		return nil, err
+	}
+	return client.New(c)
+}
+
+// hubSettings are those of the environment; transfers show on the verb's
+// terminal.
+func hubSettings(ctx context.Context) (client.Config, error) {
+	c, err := client.FromEnvironment(os.Getenv)
+	if err != nil {
+		return c, err
 	}
 	c.Agent = "lockstep/" + strings.Trim(currentVersion().Version, "()")
 	if t, ok := ctx.Value(terminalKey{}).(*observe.Terminal); ok {
 		c.Progress = func(p client.Transfer) { showTransfer(t, p) }
 	}
-	return client.New(c)
+	return c, nil
 }
 
 // showTransfer shows a file on its way, and that it has arrived.

@@ -144,6 +144,46 @@ func TestKilledHub(t *testing.T) {
 	}
 }
 
+// TestSwarmOutlivesItsHub runs a network that pushes to a Hub which is killed and
+// away for a while: training goes on, to the state of an undisturbed network, and
+// all tags are there in the end.
+func TestSwarmOutlivesItsHub(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs whole networks")
+	}
+	const epochs = 10
+	want := runSwarm(t, "--epochs", fmt.Sprint(epochs))
+	server := &hubProcess{t: t, dir: filepath.Join(t.TempDir(), "hub")}
+	server.start()
+	defer func() { server.kill() }()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(server.token()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tags := filepath.Join(server.dir, "models", "alice", "run", "refs", "tags")
+	var outage sync.WaitGroup
+	outage.Go(func() {
+		for deadline := time.Now().Add(time.Minute); !exists(filepath.Join(tags, "2")) && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		}
+		server.kill()
+		time.Sleep(3 * time.Second)
+		server.start()
+	})
+	got := runSwarm(t, "--epochs", fmt.Sprint(epochs), "--hub-url", server.address, "--hub-token", token, "--repo", "alice/run")
+	outage.Wait()
+	for i, e := range got.Epochs {
+		if e.StateRoot != want.Epochs[i].StateRoot || !e.NodesAgree {
+			t.Errorf("epoch %d: state %s, undisturbed %s", e.Epoch, e.StateRoot.Short(), want.Epochs[i].StateRoot.Short())
+		}
+		if !exists(filepath.Join(tags, fmt.Sprint(e.Epoch))) {
+			t.Errorf("tag %d is missing", e.Epoch)
+		}
+	}
+	if len(got.Epochs) != epochs {
+		t.Errorf("%d epochs", len(got.Epochs))
+	}
+}
+
 // contentsOf is an epoch's files: one large, one small.
 func contentsOf(epoch uint64) []hub.Content {
 	text := fmt.Sprintf("epoch %d\n", epoch)

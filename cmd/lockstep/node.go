@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"lockstep/config"
-	"lockstep/hub"
 	"lockstep/internal/fault"
 	"lockstep/internal/signed"
 	"lockstep/model"
@@ -23,7 +22,7 @@ import (
 var nodeFlags = []string{
 	"model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
 	"lr", "min-lr", "warmup", "decay-steps", "listen", "announce", "key", "round-deadline", "claim-deadline",
-	"micro-batch", "threads", "throttle", "dir", "hub-dir", "repo", "json",
+	"micro-batch", "threads", "throttle", "dir", "hub-dir", "repo", "hub-url", "hub-token", "json",
 }
 
 func (a *app) miner() *cobra.Command {
@@ -147,7 +146,7 @@ func (a *app) openNode(ctx context.Context, c *config.Config, t *observe.Termina
 	if err != nil {
 		return nil, err
 	}
-	repo, err := hub.CreateDirectory(repositoryPath(*c))
+	repo, err := openRepository(ctx, *c)
 	if err != nil {
 		b.close()
 		return nil, err

@@ -123,7 +123,7 @@ func TestKilledProcesses(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitFor(t, "tag 2", func() bool {
-				_, err := os.Stat(filepath.Join(dir, "hub", "nano", "refs", "tags", "2"))
+				_, err := os.Stat(filepath.Join(dir, "hub", "models", "lockstep", "nano", "refs", "tags", "2"))
 				return err == nil
 			})
 			waitFor(t, "the kill", func() bool { return killProcess(filepath.Join(dir, victim)) })

@@ -172,7 +172,9 @@ func TestSwarmGoesOn(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "tag "+until, func() bool { return exists(filepath.Join(dir, "hub", "nano", "refs", "tags", until)) })
+		waitFor(t, "tag "+until, func() bool {
+			return exists(filepath.Join(dir, "hub", "models", "lockstep", "nano", "refs", "tags", until))
+		})
 		return cmd, errs
 	}
 	cmd, errs := start("2", "--epochs", "10")

@@ -258,7 +258,7 @@ func (a *app) printSwarm(n *network, took time.Duration) {
 			epochs = fmt.Sprintf("%d epochs, the last %d in %s", len(losses), later, observe.Duration(took))
 		}
 		fmt.Fprintf(a.stdout, "\nloss %.4f -> %.4f  %s  %s\n", losses[0], losses[len(losses)-1], observe.Sparkline(losses), epochs)
-		repo := filepath.Join(n.hubDir(), n.config.Hub.Repo)
+		repo := repositoryName(n.config)
 		fmt.Fprintf(a.stdout, "state root %s\n\nuse it    lockstep generate --model %s@%s --prompt \"The\"\ncheck it  lockstep verify %s\n",
 			last.StateRoot, repo, last.Tag, filepath.Join(n.dir, "evidence", "1-0"))
 	}

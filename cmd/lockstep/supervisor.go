@@ -10,8 +10,13 @@ import (
 
 // run starts the processes and follows them until all have ended.
 func (n *network) run(ints *interrupts, s *screen) error {
+	stop, err := n.serveHub()
+	if err != nil {
+		return err
+	}
+	defer stop()
 	sup := &supervisor{network: n, screen: s, reports: make(chan report, 256), rested: make(chan *child, 1+len(n.miners))}
-	err := sup.launch(n.validator)
+	err = sup.launch(n.validator)
 	if err == nil {
 		err = sup.follow(ints)
 	}

@@ -37,8 +37,8 @@ func (a *app) swarm() *cobra.Command {
 		Short:   "Run a whole network on this machine",
 		GroupID: "run",
 		Args:    cobra.NoArgs,
-		Long: `Start miners and a validator as separate processes on loopback, with a local
-repository that takes every epoch's model. No account and no network is needed.
+		Long: `Start miners and a validator as separate processes on loopback, with a Hub on
+the folder DIR/hub that takes every epoch's model. No account and no network is needed.
 With --cheaters the last miners lie, each in another way, and are found out.
 With --resume an interrupted network goes on, or a finished one to more epochs.`,
 		Example: `  lockstep swarm
@@ -48,7 +48,7 @@ With --resume an interrupted network goes on, or a finished one to more epochs.`
 	}
 	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
 		"lr", "min-lr", "warmup", "decay-steps", "miners", "epochs", "cheaters", "round-deadline", "claim-deadline",
-		"micro-batch", "threads", "dir", "hub-dir", "repo", "json")
+		"micro-batch", "threads", "dir", "hub-dir", "repo", "hub-url", "hub-token", "json")
 	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		t.Status("preparing %s", c.Protocol.Model)
@@ -101,7 +101,10 @@ func planNetwork(ctx context.Context, c config.Config, resume bool) (*network, e
 	}
 	setDefault(&c.Node.RoundDeadline, presetOf(c.Protocol.Model).deadline)
 	if c.Hub.Repo == "" {
-		c.Hub.Repo = modelName(&c)
+		c.Hub.Repo = "lockstep/" + modelName(&c)
+	}
+	if _, err := hub.HubID(c.Hub.Repo); err != nil {
+		return nil, fault.Errorf(fault.Config, "--repo: %w", err)
 	}
 	if c.Output.Dir, err = runDir(c.Output.Dir, resume); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -151,18 +150,6 @@ func threads(c config.Config) int {
 		return c.Node.Threads
 	}
 	return runtime.GOMAXPROCS(0)
-}
-
-// repositoryPath is where a run's models go: DIR/hub/MODEL unless said.
-func repositoryPath(c config.Config) string {
-	parent, name := c.Hub.Dir, c.Hub.Repo
-	if parent == "" {
-		parent = filepath.Join(c.Output.Dir, "hub")
-	}
-	if name == "" {
-		name = modelName(&c)
-	}
-	return filepath.Join(parent, name)
 }
 
 // run trains until the last step or the first signal, and saves.

@@ -144,7 +144,7 @@ func decideAgain(ctx context.Context, c config.Config, t *observe.Terminal, fold
 		init = beside.Protocol.Model
 	}
 	if repo == "" {
-		repo = repositoryPath(beside)
+		repo = repositoryName(beside)
 	}
 	v := validate.Verifier{
 		MicroBatch: c.Node.MicroBatch,
@@ -187,7 +187,8 @@ func parametersAfter(ctx context.Context, run *spec.Run, epoch uint64, repo, ini
 	name := init
 	if epoch > 0 {
 		name = repo + "@" + hub.EpochTag(epoch)
-		if _, err := os.Stat(repo); errors.Is(err, os.ErrNotExist) {
+		ref, err := hub.ParseModel(name)
+		if _, serr := os.Stat(repo); errors.Is(serr, os.ErrNotExist) && (err != nil || ref.Kind != hub.OnHub) {
 			return nil, fault.Errorf(fault.Undecided, "the model after epoch %d is needed, and there is no repository %s; name one with --hub", epoch, repo)
 		}
 	}

@@ -123,6 +123,10 @@ func printable(s string, limit int) string {
 	return s[:min(len(s), limit)]
 }
 
+// noRepository is what is missing where a Hub does not tell "not there" from "not
+// for you".
+const noRepository = "repository (or no right to see it)"
+
 // notFound turns the codes of absence into hub.NotFoundError.
 func notFound(err error, repo, revision, file string) error {
 	e, ok := err.(*StatusError)
@@ -131,7 +135,7 @@ func notFound(err error, repo, revision, file string) error {
 	}
 	switch {
 	case e.Code == "RepoNotFound":
-		return &hub.NotFoundError{What: "repository (or no right to see it)", Name: repo, Where: "Hub"}
+		return &hub.NotFoundError{What: noRepository, Name: repo, Where: "Hub"}
 	case e.Code == "RevisionNotFound":
 		return &hub.NotFoundError{What: "revision", Name: revision, Where: repo}
 	case e.Code == "EntryNotFound", e.Status == http.StatusNotFound && file != "":
