@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	exhaustive = flag.Bool("exhaustive", false, "evaluate Exp, Log, Tanh, GELU and GELUGrad on all 2^32 inputs (half an hour)")
+	exhaustive = flag.Bool("exhaustive", false, "evaluate Exp, Log, Tanh, GELU and GELUGrad on all 2^32 inputs (half an hour; see .ci/exhaustive)")
 	recordSums = flag.Bool("record", false, "print the lines of testdata/functions.txt instead of comparing with them: other bits are another numerics contract")
 )
 
@@ -184,28 +184,27 @@ func readSums(t *testing.T) map[string]string {
 }
 
 // checkSweeps compares the sweeps of all functions on all ISAs with the
-// recorded sums, and the errors with the stated bounds.
+// recorded sums, and the errors with the stated bounds. Each has a name of its
+// own, such as exp/avx512, so that -run can pick it.
 func checkSweeps(t *testing.T, name string, stride uint64) {
 	recorded := readSums(t)
 	for _, f := range functions {
-		line := f.name + " " + name
-		t.Run(f.name, func(t *testing.T) {
-			for _, isa := range f.isas() {
-				restore := ForTest(isa)
+		for _, isa := range f.isas() {
+			t.Run(f.name+"/"+isa.String(), func(t *testing.T) {
+				defer ForTest(isa)()
 				s := f.sweep(stride, isa == Portable)
-				restore()
 				if isa == Portable {
 					f.checkError(t, s)
 				}
 				if isa == Portable && *recordSums {
-					t.Logf("line of %s: %s %s", functionSums, line, s.sum)
-					recorded[line] = s.sum
+					t.Logf("line of %s: %s %s %s", functionSums, f.name, name, s.sum)
+					return
 				}
-				if s.sum != recorded[line] {
-					t.Errorf("%s: SHA-256 of the %s sweep is %s, recorded %q", isa, name, s.sum, recorded[line])
+				if want := recorded[f.name+" "+name]; s.sum != want {
+					t.Errorf("SHA-256 of the %s sweep is %s, recorded %q", name, s.sum, want)
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -231,7 +230,7 @@ func TestN12_SampledFunctions(t *testing.T) { checkSweeps(t, "sampled", 4099) }
 // TestN12_Exhaustive evaluates each function on every bit pattern.
 func TestN12_Exhaustive(t *testing.T) {
 	if !*exhaustive {
-		t.Skip("takes half an hour; run with -exhaustive -timeout 3h")
+		t.Skip("takes half an hour; .ci/exhaustive runs it")
 	}
 	checkSweeps(t, "exhaustive", 1)
 }
