@@ -95,6 +95,9 @@ func (s *chains) loop(k reg.GPVirtual) {
 	SUBQ(U8(uint8(unroll)), n)
 	JLT(LabelRef("rest"))
 	Label("turn")
+	if len(s.t) == s.rows {
+		s.fetchAhead(unroll)
+	}
 	s.steps(unroll)
 	SUBQ(U8(uint8(unroll)), n)
 	JGE(LabelRef("turn"))
@@ -106,6 +109,16 @@ func (s *chains) loop(k reg.GPVirtual) {
 	DECQ(n)
 	JNZ(LabelRef("step"))
 	Label("sum")
+}
+
+// fetchAhead asks for what n steps will read of A a few hundred cycles later. A
+// comes from the last-level cache, and what the processor fetches ahead by
+// itself stops at the end of each page. Behind a panel lies the next one.
+func (s *chains) fetchAhead(n int) {
+	const distance, line = 2048, 64
+	for at := 0; at < 4*s.rows*n; at += line {
+		PREFETCHT0(Mem{Base: s.a, Disp: distance + at})
+	}
 }
 
 // steps emits n steps of all chains: t = fma(A[i,k], B[k,j], t).
