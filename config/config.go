@@ -15,6 +15,7 @@ type Config struct {
 	Swarm     Swarm     `mapstructure:"swarm"`
 	Node      Node      `mapstructure:"node"`
 	Hub       Hub       `mapstructure:"hub"`
+	Fetch     Fetch     `mapstructure:"fetch"`
 	Output    Output    `mapstructure:"output"`
 }
 
@@ -22,7 +23,7 @@ type Config struct {
 type Protocol struct {
 	Model       string  `mapstructure:"model" help:"model: a built-in name (nano, tiny, distilgpt2, gpt2)"`
 	Init        string  `mapstructure:"init" help:"start from these weights instead of the seed: DIR, DIR@TAG"`
-	Data        string  `mapstructure:"data" help:"rows: builtin, or a folder or file of parquet, jsonl or text"`
+	Data        string  `mapstructure:"data" help:"rows: builtin, a folder or file of parquet, jsonl or text, hf://datasets/OWNER/NAME@REVISION/PATH, or rows://OWNER/NAME/CONFIG"`
 	Seed        uint64  `mapstructure:"seed" help:"seed of weights, assignment and sampling"`
 	SeqLen      int     `mapstructure:"seq-len" help:"tokens of a sequence (0: the model's own)" min:"0" max:"1024"`
 	Sequences   int     `mapstructure:"sequences" help:"sequences a miner owes per epoch (0: the model's own)" min:"0" max:"1048576"`
@@ -95,6 +96,15 @@ type Hub struct {
 	Token string `mapstructure:"hub-token" help:"file with the token for --hub-url (empty: HF_TOKEN and what follows it)"`
 }
 
+// Fetch is how text of other machines is reached. None of it changes a row.
+type Fetch struct {
+	Cache        string `mapstructure:"cache" help:"folder that keeps fetched text (empty: lockstep/text in the user's cache folder; none: keep nothing)"`
+	CacheSize    int    `mapstructure:"cache-size" help:"bytes that the folder of fetched text may take" min:"1048576" max:"1000000000000000"`
+	Ahead        int    `mapstructure:"fetch-ahead" help:"bytes of text fetched ahead of their use" min:"1048576" max:"1000000000000"`
+	Requests     int    `mapstructure:"fetch-requests" help:"requests for text in flight at once" min:"1" max:"64"`
+	RowsEndpoint string `mapstructure:"rows-endpoint" help:"server of rows:// (empty: the public one)"`
+}
+
 // Output is how a run shows itself.
 type Output struct {
 	Dir  string `mapstructure:"dir" help:"run folder"`
@@ -113,6 +123,7 @@ func Default() Config {
 		Node: Node{
 			Listen: "127.0.0.1:0", ClaimDeadline: 10 * time.Minute,
 		},
+		Fetch:  Fetch{CacheSize: 8 << 30, Ahead: 64 << 20, Requests: 6},
 		Output: Output{},
 	}
 }

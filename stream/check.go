@@ -1,8 +1,11 @@
 package stream
 
 import (
+	"cmp"
 	"context"
+	"math/bits"
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -62,16 +65,23 @@ func (r *Report) Err() error {
 	return nil
 }
 
-// CheckOptions bounds the work of Check. The zero value checks everything.
+// CheckOptions bounds the work of Check. The zero value checks everything on
+// this machine, and a sample of what is not.
 type CheckOptions struct {
-	Rows     uint64                   // at most so many rows of each file; 0 means all
+	Rows     uint64                   // at most so many rows of each local file, 0 means all; of a remote source, in all (8)
 	Progress func(file string, n int) // called with the rows read since the last call
+	Remote   Remote                   // how text elsewhere is reached
 }
+
+// remoteSample is how many rows of a remote source are checked unless more are
+// asked for: each may cost a footer and a row group, together some 10 MB.
+const remoteSample = 8
 
 // Check reads every row of a source, encodes it and counts what it finds.
 // Unlike Open it goes on behind a damaged file, so that one run finds them all.
-// The error is of names, of the file system and of ctx, never of damage: that
-// is in the report.
+// Of a remote source it reads rows that are spread evenly. The error is of
+// names, of the file system, of the network and of ctx, never of damage: that is
+// in the report.
 func Check(ctx context.Context, name string, tok tokenizer.Tokenizer, o CheckOptions) (*Report, error) {
 	if isBuiltin(name) {
 		report := &Report{Source: corpus.Name, Identity: corpus.Identity()}
@@ -79,6 +89,9 @@ func Check(ctx context.Context, name string, tok tokenizer.Tokenizer, o CheckOpt
 		err := checkRows(ctx, &f, corpusFile{}, tok, o)
 		report.add(f)
 		return report, err
+	}
+	if strings.Contains(name, "://") {
+		return checkRemote(ctx, name, tok, o)
 	}
 	listed, err := list(name)
 	if err != nil {
@@ -106,6 +119,61 @@ func Check(ctx context.Context, name string, tok tokenizer.Tokenizer, o CheckOpt
 		report.Identity = sound.digest()
 	}
 	return report, nil
+}
+
+// checkRemote checks n rows of a remote source: row i·rows/n, rounded down, for
+// each i below n.
+func checkRemote(ctx context.Context, name string, tok tokenizer.Tokenizer, o CheckOptions) (*Report, error) {
+	src, err := o.Remote.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	report := &Report{Source: src.Name(), Identity: src.Identity()}
+	n := min(cmp.Or(o.Rows, remoteSample), src.Rows())
+	i, at := uint64(0), uint64(0) // at is the row of i
+	for _, file := range Files(src) {
+		picked := sample{src: src}
+		for ; i < n && at < file.First+file.Rows; at = spread(i, src.Rows(), n) {
+			picked.numbers = append(picked.numbers, at)
+			i++
+		}
+		if len(picked.numbers) == 0 {
+			continue
+		}
+		f := FileReport{Name: file.Name, Size: file.Size}
+		if err := checkRows(ctx, &f, picked, tok, CheckOptions{Progress: o.Progress}); err != nil {
+			return nil, err
+		}
+		report.add(f)
+	}
+	return report, nil
+}
+
+// spread is i·rows/n for i up to n.
+func spread(i, rows, n uint64) uint64 {
+	hi, lo := bits.Mul64(i, rows)
+	quotient, _ := bits.Div64(hi, lo, n)
+	return quotient
+}
+
+// sample is some rows of a source, for checkRows.
+type sample struct {
+	src     Source
+	numbers []uint64
+}
+
+func (s sample) rows() uint64          { return uint64(len(s.numbers)) }
+func (s sample) size() int64           { return 0 }
+func (s sample) digest() merkle.Digest { return merkle.Digest{} }
+
+// text gives a row's defect back in the form that it came in.
+func (s sample) text(ctx context.Context, i uint64) (string, bool, error) {
+	row, err := s.src.Text(ctx, s.numbers[i])
+	if row.Defect == NotUTF8 {
+		return "\xFF", false, err
+	}
+	return row.Text, row.Defect == Null, err
 }
 
 func (r *Report) add(f FileReport) {

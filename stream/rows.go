@@ -110,10 +110,22 @@ func (s *rowsSource) look(ctx context.Context) error {
 	if page.Total == 0 || page.Total > maxRows {
 		return fault.Errorf(fault.Config, "%s: the source has %d rows", s.Name(), page.Total)
 	}
-	if data, err := json.Marshal(s.first); err == nil {
-		_ = s.store.Put(key, data) // see hubSource.cache
+	if facts, err := json.Marshal(s.first); err == nil {
+		_ = s.store.Put(key, facts) // see hubSource.cache
 	}
+	s.keep(0, data)
 	return nil
+}
+
+// keep puts a page on disk, if it is known what it is a page of.
+func (s *rowsSource) keep(number int, data []byte) {
+	if s.first.Revision != "" {
+		_ = s.store.Put(s.pageKey(number), data) // see hubSource.cache
+	}
+}
+
+func (s *rowsSource) pageKey(number int) string {
+	return fmt.Sprintf("rows/page/1 %s %s %d", s.Name(), s.first.Revision, number)
 }
 
 func (s *rowsSource) Name() string {
@@ -169,8 +181,7 @@ func (s *rowsSource) locate(_ context.Context, row uint64) (c chunk, size int64,
 
 // fetch is for the loader: one page, from the cache or the server.
 func (s *rowsSource) fetch(ctx context.Context, c chunk) ([]byte, error) {
-	key := fmt.Sprintf("rows/page/1 %s %s %d", s.Name(), s.first.Revision, c.part)
-	if data, ok := s.store.Get(key); ok && s.first.Revision != "" {
+	if data, ok := s.store.Get(s.pageKey(c.part)); ok && s.first.Revision != "" {
 		return data, nil
 	}
 	data, revision, err := s.ask(ctx, uint64(c.part)*rowsPage)
@@ -184,9 +195,7 @@ func (s *rowsSource) fetch(ctx context.Context, c chunk) ([]byte, error) {
 	if _, err := s.decode(data, c.part); err != nil {
 		return nil, err
 	}
-	if s.first.Revision != "" { // without one, who knows what a page would be a page of
-		_ = s.store.Put(key, data)
-	}
+	s.keep(c.part, data)
 	return data, nil
 }
 

@@ -3,6 +3,7 @@ package validate
 import (
 	"context"
 	"math"
+	"slices"
 
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
@@ -105,11 +106,15 @@ func (c *Computer) Compute(ctx context.Context, p *model.Parameters, epoch uint6
 	return w, c.Gradient(ctx, p, w)
 }
 
-// Load does the stages before the model: segments, counts, rows and tokens.
+// Load does the stages before the model: segments, counts, rows and tokens. The
+// rows of the seat's next epoch are fetched meanwhile, if they have to be.
 func (c *Computer) Load(ctx context.Context, epoch uint64, uid uint32) (*Work, error) {
 	segments, err := Assignment(c.run).Segments(epoch, uid)
 	if err != nil {
 		return nil, err
+	}
+	if next, err := Assignment(c.run).Segments(epoch+1, uid); err == nil {
+		stream.Ahead(c.source, slices.Concat(segments, next))
 	}
 	a := c.run.Assignment
 	text, err := stream.Load(ctx, c.source, c.tokenizer, segments, int(a.SeqLen), int(c.run.QuotaOf(uid)))

@@ -10,6 +10,7 @@ import (
 	"lockstep/internal/merkle"
 	"lockstep/internal/spec"
 	"lockstep/model"
+	"lockstep/observe"
 	"lockstep/stream"
 	"lockstep/stream/tokenizer"
 	"lockstep/validate"
@@ -27,8 +28,9 @@ func (b *bench) close() { b.source.Close() }
 
 // assemble opens tokenizer, text and initial weights, and writes the run spec
 // that names them. slots and sequences come from the caller, since `train` and
-// a network count them apart.
-func assemble(ctx context.Context, c *config.Config, slots func(config.Config) int, sequences func(config.Config) int) (*bench, error) {
+// a network count them apart. The text's name in c is pinned, so that whoever
+// gets these settings trains on the same. t may be nil.
+func assemble(ctx context.Context, c *config.Config, t *observe.Terminal, slots func(config.Config) int, sequences func(config.Config) int) (*bench, error) {
 	weights, init, err := startingWeights(ctx, c)
 	if err != nil {
 		return nil, err
@@ -39,7 +41,7 @@ func assemble(ctx context.Context, c *config.Config, slots func(config.Config) i
 	if err != nil {
 		return nil, err
 	}
-	source, err := stream.Open(ctx, c.Protocol.Data)
+	source, err := openText(ctx, c, t)
 	if err != nil {
 		return nil, err
 	}

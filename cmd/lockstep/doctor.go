@@ -150,7 +150,7 @@ func architecture(ctx context.Context, c config.Config) (model.Config, error) {
 // goldenTest computes the chain of nano and compares it.
 func goldenTest(ctx context.Context) (numerics, error) {
 	c := config.Default()
-	b, err := assemble(ctx, &c, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Protocol.Sequences })
+	b, err := assemble(ctx, &c, nil, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Protocol.Sequences })
 	if err != nil {
 		return numerics{}, err
 	}

@@ -61,7 +61,7 @@ func evaluate(ctx context.Context, c config.Config, firstRow uint64) (*evaluatio
 		return nil, err
 	}
 	m.net.MicroBatch = c.Node.MicroBatch
-	source, err := stream.Open(ctx, c.Protocol.Data)
+	source, err := openText(ctx, &c, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -44,8 +44,8 @@ stage, and so the package, that does not reproduce.`,
 	}
 	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "segment-rows", "micro-batch", "threads", "json")
 	cmd.Flags().Uint64Var(&epochs, "epochs", 3, "epochs")
-	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, _ *observe.Terminal) error {
-		b, err := assemble(ctx, &c, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Protocol.Sequences })
+	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
+		b, err := assemble(ctx, &c, t, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Protocol.Sequences })
 		if err != nil {
 			return err
 		}

@@ -142,7 +142,7 @@ func (a *app) openNode(ctx context.Context, c *config.Config, t *observe.Termina
 	if c.Output.Dir == "" {
 		return nil, fault.Errorf(fault.Config, "--dir is needed: the folder for this node's key and state")
 	}
-	b, err := assemble(ctx, c, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
+	b, err := assemble(ctx, c, t, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
 	if err != nil {
 		return nil, err
 	}

@@ -98,8 +98,8 @@ func (a *app) configFingerprint() *cobra.Command {
 func (a *app) onRun(cmd *cobra.Command, body func(config.Config, *bench) error) {
 	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
 		"lr", "min-lr", "warmup", "decay-steps", "json")
-	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, _ *observe.Terminal) error {
-		b, err := assemble(ctx, &c, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
+	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
+		b, err := assemble(ctx, &c, t, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
 		if err != nil {
 			return err
 		}

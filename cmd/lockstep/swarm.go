@@ -52,7 +52,7 @@ With --resume an interrupted network goes on, or a finished one to more epochs.`
 	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		t.Status("preparing %s", c.Protocol.Model)
-		n, err := planNetwork(ctx, c, *resume)
+		n, err := planNetwork(ctx, c, t, *resume)
 		t.Status("")
 		if err != nil {
 			return err
@@ -90,8 +90,8 @@ type network struct {
 // planNetwork lays out the run folder: keys, settings, one folder a node. It
 // assembles the run once to find every mistake before a process is started. With
 // resume it finds the folder laid out, and the run in it must be the same.
-func planNetwork(ctx context.Context, c config.Config, resume bool) (*network, error) {
-	b, err := assemble(ctx, &c, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
+func planNetwork(ctx context.Context, c config.Config, t *observe.Terminal, resume bool) (*network, error) {
+	b, err := assemble(ctx, &c, t, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
 	if err != nil {
 		return nil, err
 	}

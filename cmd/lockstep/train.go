@@ -56,7 +56,7 @@ on with the run after an interrupt, a crash or its end, bit for bit.`,
 	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		t.Status("preparing %s", c.Protocol.Model)
-		b, err := assemble(ctx, &c, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Train.Batch })
+		b, err := assemble(ctx, &c, t, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Train.Batch })
 		t.Status("")
 		if err != nil {
 			return err

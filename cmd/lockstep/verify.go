@@ -150,7 +150,9 @@ func decideAgain(ctx context.Context, c config.Config, t *observe.Terminal, fold
 		MicroBatch: c.Node.MicroBatch,
 		Progress:   func(done, total int) { t.Status("%s: sequence %d of %d", folder, done, total) },
 		Source: func(ctx context.Context, _ *spec.Run) (stream.Source, error) {
-			return stream.Open(ctx, data)
+			text := c
+			text.Protocol.Data = data
+			return openText(ctx, &text, t)
 		},
 		Parameters: func(ctx context.Context, run *spec.Run, epoch uint64) (*model.Parameters, error) {
 			return parametersAfter(ctx, run, epoch, repo, init)

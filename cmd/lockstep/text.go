@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"lockstep/config"
+	"lockstep/internal/httpx"
+	"lockstep/observe"
+	"lockstep/stream"
+)
+
+// openText opens the text of --data, and pins its name in c: a revision of the
+// Hub becomes the commit that it is now. t shows what takes long; it may be nil.
+func openText(ctx context.Context, c *config.Config, t *observe.Terminal) (stream.Source, error) {
+	r, err := remoteText(*c, t)
+	if err != nil {
+		return nil, err
+	}
+	source, err := r.Open(ctx, c.Protocol.Data)
+	if t != nil {
+		t.Status("")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if isRemote(c.Protocol.Data) {
+		c.Protocol.Data = source.Name()
+	}
+	return source, nil
+}
+
+// isRemote says whether a name of text is an address.
+func isRemote(name string) bool { return strings.Contains(name, "://") }
+
+// remoteText says how text is reached: by the settings, and by the variables
+// that Hugging Face's libraries read. Text on this machine needs neither.
+func remoteText(c config.Config, t *observe.Terminal) (stream.Remote, error) {
+	if !isRemote(c.Protocol.Data) {
+		return stream.Remote{}, nil
+	}
+	env, err := httpx.FromEnvironment(os.Getenv)
+	if err != nil {
+		return stream.Remote{}, err
+	}
+	r := stream.Remote{
+		Endpoint: env.Endpoint, Token: env.Token, Offline: env.Offline,
+		RowsEndpoint: c.Fetch.RowsEndpoint, Agent: "lockstep; go/" + strings.TrimPrefix(runtime.Version(), "go"),
+		CacheDir: c.Fetch.Cache, CacheBytes: int64(c.Fetch.CacheSize),
+		Memory: int64(c.Fetch.Ahead), Requests: c.Fetch.Requests,
+	}
+	switch r.CacheDir {
+	case "none":
+		r.CacheDir = ""
+	case "":
+		if dir, err := os.UserCacheDir(); err == nil {
+			r.CacheDir = filepath.Join(dir, "lockstep", "text")
+		}
+	}
+	if t != nil {
+		r.Progress = func(what string, done, total int) {
+			t.Progress(float64(done)/float64(total), what, fmt.Sprintf("%d of %d files", done, total))
+		}
+	}
+	return r, nil
+}
