@@ -15,6 +15,8 @@ type testimony struct {
 	voted      []*commit.Vote // nil without
 	accusation []accusation   // unproved ones, in order of accuser, then accused
 	witness    merkle.Digest  // the result that the validator's own observer holds; zero without
+	uids       []uint32       // of the members
+	charges    []charge       // of earlier attempts
 }
 
 type accusation struct {
@@ -22,22 +24,44 @@ type accusation struct {
 	kind        commit.Kind
 }
 
-// exclude decides who is not in the next attempt, and why. Nobody is believed
-// on his word alone:
+// charge is an accusation of an earlier attempt that nothing decided, by uids.
+type charge struct {
+	epoch       uint64
+	by, against uint32
+}
+
+// keepCharges is for how many epochs a leader remembers charges, and maxCharges
+// how many.
+const (
+	keepCharges = 16
+	maxCharges  = 4096
+)
+
+// exclude decides who is not in the next attempt, and why; undecided are the
+// accusations of which it knows only that one of the two is at fault. Nobody is
+// believed on his word alone:
 //
 //  1. who was proved wrong is out;
 //  2. who was silent is out;
 //  3. who accuses two or more, and more than a third of the group, is out, and
 //     his word with him: so many are not taken to be faulty;
 //  4. who is accused by two or more, and more than a third of the group, is out;
-//  5. of what accusations remain, accuser and accused are both out, for one of
-//     them is at fault and nobody else can tell which;
+//  5. of what accusations remain, one of the two is at fault, and nobody else can
+//     tell which. So charges are remembered. Who accused somebody else before is
+//     out, and not the accused; who was accused by somebody else before is out, and
+//     not the accuser. Two who are both new to it may try once more; two who
+//     come up for the second time, or both have a record, are both out;
 //  6. who voted for another result than the validator saw, or than more than
 //     half of the group did, is out;
-//  7. where all this names nobody, those who voted fail are out.
-func exclude(t testimony) []commit.Kind {
+//  7. where all this names nobody, and nobody may try once more, those who voted
+//     fail are out.
+//
+// A member that slanders one peer after the other thus costs a single attempt,
+// and then only itself its seat. One that always slanders the same peer takes it
+// along, as does one that starves the same peer.
+func exclude(t testimony) (out []commit.Kind, undecided []accusation) {
 	n := len(t.silent)
-	out := slices.Clone(t.convicted)
+	out = slices.Clone(t.convicted)
 	for i := range out {
 		if out[i] == 0 && t.silent[i] {
 			out[i] = commit.Silent
@@ -67,12 +91,47 @@ func exclude(t testimony) []commit.Kind {
 	}
 	for _, a := range open {
 		if out[a.by] == 0 && out[a.against] == 0 {
-			out[a.by], out[a.against] = commit.Accuser, a.kind
+			undecided = append(undecided, a)
+		}
+	}
+	spared := false
+	for _, a := range undecided {
+		if out[a.by] == 0 && out[a.against] == 0 {
+			spared = t.weigh(a, undecided, out) || spared
 		}
 	}
 	minority(t, out)
-	idle(t, out)
-	return out
+	if !spared {
+		idle(t, out)
+	}
+	return out, undecided
+}
+
+// weigh decides on one member's word against another's by their records, this
+// attempt included. spared reports that both may try once more.
+func (t testimony) weigh(a accusation, undecided []accusation, out []commit.Kind) (spared bool) {
+	by, against := t.uids[a.by], t.uids[a.against]
+	accuses, accused, again := false, false, false
+	for _, c := range t.charges {
+		accuses = accuses || c.by == by && c.against != against
+		accused = accused || c.against == against && c.by != by
+		again = again || c.by == by && c.against == against
+	}
+	for _, u := range undecided {
+		accuses = accuses || u.by == a.by && u.against != a.against
+		accused = accused || u.against == a.against && u.by != a.by
+	}
+	switch {
+	case accuses && !accused:
+		out[a.by] = commit.Accuser
+	case accused && !accuses:
+		out[a.against] = a.kind
+	case accused || again:
+		out[a.by], out[a.against] = commit.Accuser, a.kind
+	default:
+		return true
+	}
+	return false
 }
 
 // idle marks those who voted fail where nobody else is named: a vote that ends

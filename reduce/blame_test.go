@@ -32,16 +32,24 @@ func TestExclude(t *testing.T) {
 		{"proof outweighs silence", testimony{convicted: kinds{commit.Switch, 0, 0}, silent: []bool{true, false, false}}, kinds{commit.Switch, none, none}},
 		{"silent", testimony{silent: []bool{false, true, false}}, kinds{none, silent, none}},
 		{"accusing the silent is free", testimony{silent: []bool{false, true, false}, accusation: []accusation{missing(0, 1)}}, kinds{none, silent, none}},
-		{"one against one: both", testimony{silent: make([]bool, 4), accusation: []accusation{missing(2, 1)}}, kinds{none, miss, accuser, none}},
-		{"each against the other: both", testimony{silent: make([]bool, 4), accusation: []accusation{missing(1, 2), missing(2, 1)}}, kinds{none, accuser, miss, none}},
+		{"one against one: once more", testimony{silent: make([]bool, 4), accusation: []accusation{missing(2, 1)}}, kinds{none, none, none, none}},
+		{"once more, though the vote was fail", testimony{silent: make([]bool, 4), voted: []*commit.Vote{nil, nil, fail(false, 1), nil}, accusation: []accusation{missing(2, 1)}}, kinds{none, none, none, none}},
+		{"one against one again: both", testimony{silent: make([]bool, 4), accusation: []accusation{missing(2, 1)}, charges: []charge{{4, 12, 11}}}, kinds{none, miss, accuser, none}},
+		{"each against the other: once more", testimony{silent: make([]bool, 4), accusation: []accusation{missing(1, 2), missing(2, 1)}}, kinds{none, none, none, none}},
+		{"each against the other again: both", testimony{silent: make([]bool, 4), accusation: []accusation{missing(1, 2), missing(2, 1)}, charges: []charge{{4, 11, 12}, {4, 12, 11}}}, kinds{none, accuser, miss, none}},
+		{"who accused another before: the accuser", testimony{silent: make([]bool, 4), accusation: []accusation{missing(2, 1)}, charges: []charge{{4, 12, 13}}}, kinds{none, none, accuser, none}},
+		{"who accused somebody before who is not here: the accuser", testimony{silent: make([]bool, 4), accusation: []accusation{missing(2, 1)}, charges: []charge{{4, 12, 99}}}, kinds{none, none, accuser, none}},
+		{"who was accused by another before: the accused", testimony{silent: make([]bool, 4), accusation: []accusation{missing(2, 1)}, charges: []charge{{4, 10, 11}}}, kinds{none, miss, none, none}},
+		{"both with a record: both", testimony{silent: make([]bool, 4), accusation: []accusation{missing(2, 1)}, charges: []charge{{4, 10, 11}, {4, 12, 13}}}, kinds{none, miss, accuser, none}},
 		{"two against one of four: the one", testimony{silent: make([]bool, 4), accusation: []accusation{missing(0, 3), missing(1, 3)}}, kinds{none, none, none, miss}},
-		{"two against one of seven: not enough, one pair", testimony{silent: make([]bool, 7), accusation: []accusation{missing(0, 3), missing(1, 3)}}, kinds{accuser, none, none, miss, none, none, none}},
+		{"two against one of seven: the one", testimony{silent: make([]bool, 7), accusation: []accusation{missing(0, 3), missing(1, 3)}}, kinds{none, none, none, miss, none, none, none}},
+		{"one against two of seven: the one", testimony{silent: make([]bool, 7), accusation: []accusation{missing(0, 3), missing(0, 4)}}, kinds{accuser, none, none, none, none, none, none}},
 		{"one against all: the one", testimony{silent: make([]bool, 4), accusation: []accusation{missing(0, 1), missing(0, 2), missing(0, 3)}}, kinds{accuser, none, none, none}},
 		{"a liar's accusations are void", testimony{convicted: kinds{commit.Fork, 0, 0}, silent: make([]bool, 3), accusation: []accusation{missing(0, 1)}}, kinds{commit.Fork, none, none}},
 		{"the expelled may still have told the truth", testimony{convicted: kinds{commit.Expelled, 0, 0}, silent: make([]bool, 3), accusation: []accusation{missing(0, 1)}}, kinds{commit.Expelled, none, none}},
 		{"a part that waits for others is excused", testimony{
 			silent: make([]bool, 4), voted: []*commit.Vote{nil, fail(false, 3), nil, nil},
-			accusation: []accusation{missing(1, 3), stalled(0, 1)},
+			accusation: []accusation{missing(1, 3), stalled(0, 1)}, charges: []charge{{4, 11, 13}},
 		}, kinds{none, accuser, none, miss}},
 		{"a gradient that does not come is not excused", testimony{
 			silent: make([]bool, 4), voted: []*commit.Vote{nil, fail(false, 3), nil, nil},
@@ -60,7 +68,10 @@ func TestExclude(t *testing.T) {
 		if tt.in.voted == nil {
 			tt.in.voted = make([]*commit.Vote, n)
 		}
-		if got := exclude(tt.in); !slices.Equal(got, tt.want) {
+		for i := range n {
+			tt.in.uids = append(tt.in.uids, uint32(10+i))
+		}
+		if got, _ := exclude(tt.in); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}

@@ -114,7 +114,12 @@ func (l *Leader) abort(silent func(i int) bool) {
 	slices.SortFunc(w.accusation, func(a, b accusation) int {
 		return cmp.Or(cmp.Compare(a.by, b.by), cmp.Compare(a.against, b.against))
 	})
-	out := exclude(w)
+	for _, m := range t.roster.Members {
+		w.uids = append(w.uids, m.UID)
+	}
+	w.charges = l.charges
+	out, undecided := exclude(w)
+	l.charge(undecided)
 	var excluded []commit.Exclusion
 	for i, k := range out {
 		if k != 0 {
@@ -131,6 +136,19 @@ func (l *Leader) abort(silent func(i int) bool) {
 	}
 	slices.SortFunc(excluded, func(a, b commit.Exclusion) int { return cmp.Compare(a.UID, b.UID) })
 	l.decide(commit.Decision{Verdict: commit.Abort, Excluded: excluded}, out)
+}
+
+// charge remembers accusations that nothing decided.
+func (l *Leader) charge(undecided []accusation) {
+	r := l.tally.roster
+	for _, a := range undecided {
+		c := charge{r.Epoch, r.Members[a.by].UID, r.Members[a.against].UID}
+		if l.cfg.mutant != forgetCharges {
+			l.charges = append(l.charges, c)
+		}
+	}
+	l.charges = slices.DeleteFunc(l.charges, func(c charge) bool { return c.epoch+keepCharges <= r.Epoch })
+	l.charges = slices.Delete(l.charges, 0, max(0, len(l.charges)-maxCharges))
 }
 
 // decide makes the one decision of the attempt durable, tells everybody, and

@@ -38,6 +38,7 @@ type Leader struct {
 	field     []Candidate
 	observers []commit.Observer
 	barred    []uint32 // uids convicted in the open epoch, ascending
+	charges   []charge // oldest first
 	tries     int      // attempts since the last Open
 	until     time.Duration
 }

@@ -12,6 +12,7 @@ const (
 	acceptUnopened           // an owner does not compare chunks with the opened digests
 	acceptStaleRoster        // a member joins a roster of an attempt that is over
 	acceptPastRun            // members and observers take decisions of another run
+	forgetCharges            // a leader does not remember who accused whom
 	forgetDocuments          // a leader keeps no votes and receipts with its decision
 	decideTwice              // a leader decides again when another vote comes
 )

@@ -26,6 +26,7 @@ const (
 	wrongSum          // leaves one gradient out, consistently
 	slanderer         // complains about everybody, with bogus evidence
 	quitter           // complains about one member without evidence and votes fail
+	blamer            // the same, about another one in each attempt
 	mute              // commits, and then says nothing to other members
 	poison            // has NaN in its gradient
 	poisonResult      // averages to NaN
@@ -181,7 +182,7 @@ func (r role) vote(n *node, m VoteMessage) []Message {
 	case r == twoVotes && d.OK:
 		d.Result[0] ^= 1
 		return []Message{m, VoteMessage{Vote: commit.Seal(d, n.cfg.Key)}}
-	case r == slanderer, r == quitter:
+	case r == slanderer, r == quitter, r == blamer:
 		return r.slander(n, d)
 	}
 	return []Message{m}
@@ -195,13 +196,14 @@ func (r role) slander(n *node, v commit.Vote) []Message {
 	}
 	var out []Message
 	bad := commit.Vote{Roster: v.Roster, Epoch: v.Epoch, Attempt: v.Attempt, UID: v.UID}
-	for _, m := range member.round.roster.Members {
-		if m.Peer == n.id {
+	for i, m := range member.round.roster.Members {
+		k := len(member.round.roster.Members)
+		if m.Peer == n.id || r == blamer && i != (member.round.me+int(v.Attempt))%k {
 			continue
 		}
 		b := commit.Blame{UID: m.UID, Kind: commit.Switch}
 		e := commit.Evidence{Kind: commit.Switch, Roster: member.round.signed.Envelope()}
-		if r == quitter {
+		if r == quitter || r == blamer {
 			b.Kind, e = commit.Missing, commit.Evidence{}
 		}
 		bad.Blames = append(bad.Blames, b)

@@ -151,6 +151,31 @@ func TestLiarsAreNamed(t *testing.T) {
 	}
 }
 
+// TestSlanderCostsOneAttempt: a member that blames another peer in each attempt
+// loses its own seat, and no honest one does: the first epoch takes three
+// attempts, of which one is lost to everybody's good faith, later ones two.
+func TestSlanderCostsOneAttempt(t *testing.T) {
+	for n := 3; n <= 7; n++ {
+		p := calm(n, honest, blamer)
+		p.epochs, p.patient = 3, true
+		_, d := play(t, p, nil)
+		attempts := map[uint64]int{}
+		for _, x := range d {
+			if attempts[x.Epoch]++; attempts[x.Epoch] > 3 || x.Epoch > 1 && attempts[x.Epoch] > 2 {
+				t.Errorf("%d members: attempt %d of epoch %d", n, attempts[x.Epoch], x.Epoch)
+			}
+			for _, e := range x.Excluded {
+				if e.UID != 1 {
+					t.Errorf("%d members: uid %d is out of epoch %d for %v", n, e.UID, x.Epoch, e.Kind)
+				}
+			}
+			if x.Verdict == commit.Commit && len(x.Members) < n-1 {
+				t.Errorf("%d members: epoch %d is averaged by %v", n, x.Epoch, x.Members)
+			}
+		}
+	}
+}
+
 // TestUnprovenLiarsCostAtMostOneOther: without proof, accuser and accused pause.
 func TestUnprovenLiarsCostAtMostOneOther(t *testing.T) {
 	for _, r := range []role{garbler, lyingVoter, slanderer, quitter, mute, deaf} {

@@ -152,7 +152,7 @@ func (w *world) lead(n *node, life int, epoch uint64) {
 		}
 	}
 	// Wait for stragglers, but not for ever.
-	if len(e.Candidates) < w.plan.members && w.rng.IntN(8) != 0 || len(e.Candidates) < w.plan.minGroup {
+	if len(e.Candidates) < w.plan.members && (w.plan.patient || w.rng.IntN(8) != 0) || len(e.Candidates) < w.plan.minGroup {
 		w.after(200*time.Millisecond, "wait", func() { w.lead(n, life, epoch) })
 		return
 	}

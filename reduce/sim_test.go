@@ -158,6 +158,7 @@ func TestMutants(t *testing.T) {
 		{"reuse a stale roster", mutation{members: acceptStaleRoster}},
 		{"take decisions of an earlier run", mutation{members: acceptPastRun}},
 		{"forget the documents", mutation{leader: forgetDocuments}},
+		{"forget who accused whom", mutation{leader: forgetCharges}},
 		{"decide twice", mutation{leader: decideTwice}},
 		{"forget the journal", mutation{amnesia: true}},
 	} {

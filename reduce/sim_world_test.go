@@ -45,6 +45,7 @@ type plan struct {
 	window    int
 	epochs    uint64
 	minGroup  int
+	patient   bool // the leader waits for the claims of all members
 	deadline  time.Duration
 
 	slow       time.Duration // largest delay of a link
