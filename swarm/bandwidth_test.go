@@ -32,7 +32,7 @@ func spoiled(routes []control.Route, vector string, serve func(context.Context, 
 // serve, it is worth less than serving it late.
 func TestBandwidth(t *testing.T) {
 	t.Parallel()
-	const limit, late = 5 * time.Second, 300 * time.Millisecond
+	const limit, late = 8 * time.Second, 300 * time.Millisecond
 	state, honest := library(t, 5, nil)
 	layout := testState(t, 5).Layout
 	miners := map[string]Address{

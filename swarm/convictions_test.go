@@ -40,7 +40,7 @@ func TestConvictionSurvivesACrash(t *testing.T) {
 			miners := n.miners()
 			select {
 			case <-dead:
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("nobody died")
 			}
 			v.kill()

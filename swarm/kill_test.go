@@ -84,8 +84,9 @@ func dyingSave(after bool) (saver saveState, dead chan struct{}) {
 }
 
 // impatient is for runs in which somebody dies: what waits for the dead waits a
-// share of this.
-func impatient(c *ValidatorConfig) { c.RoundDeadline = 8 * time.Second }
+// share of this, a twelfth for a lost connection. An honest member has a tenth
+// for its commitment, also on a machine that does much else.
+func impatient(c *ValidatorConfig) { c.RoundDeadline = 30 * time.Second }
 
 func TestKilledMiner(t *testing.T) {
 	applies := func(a reduce.Action) bool {
@@ -139,7 +140,7 @@ func killMiner(t *testing.T, dying func(*MinerConfig), dead <-chan struct{}) {
 	rest := []*running{n.miner(0), n.miner(2)}
 	select {
 	case <-dead:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody died")
 	}
 	victim.kill()
@@ -219,7 +220,7 @@ func killValidator(t *testing.T, dying func(*ValidatorConfig), dead <-chan struc
 	miners := n.miners()
 	select {
 	case <-dead:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody died")
 	}
 	v.kill()

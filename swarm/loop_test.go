@@ -250,7 +250,7 @@ func (stuck) Text(ctx context.Context, _ uint64) (stream.Row, error) {
 func TestAMinerThatNeverClaimsCostsOneDeadline(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t, 3, 0, 4)
-	v := n.validator(func(c *ValidatorConfig) { c.ClaimDeadline = 5 * time.Second })
+	v := n.validator(func(c *ValidatorConfig) { c.ClaimDeadline = 10 * time.Second })
 	n.miner(0)
 	n.miner(1, func(c *MinerConfig) { c.Source = stuck{c.Source} })
 	n.miner(2)
@@ -355,7 +355,7 @@ func TestOtherValidator(t *testing.T) {
 	n.validator()
 	found, wanted := n.at.Peer, n.identity("another").Peer
 	n.at.Peer = wanted
-	m := n.miner(0, func(c *MinerConfig) { c.JoinWithin = 2 * time.Second })
+	m := n.miner(0, func(c *MinerConfig) { c.JoinWithin = 4 * time.Second })
 	w := n.await(name(0), func(e Event) bool { _, ok := e.(Warning); return ok }).(Warning)
 	if err := m.wait(); fault.KindOf(err) != fault.Network {
 		t.Errorf("%v (%v)", err, fault.KindOf(err))
@@ -410,7 +410,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		r.kill()
 		_ = r.wait()
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if runtime.NumGoroutine() <= before {
 			return
 		}

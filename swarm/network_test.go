@@ -47,6 +47,10 @@ func testRun(t testing.TB, change ...func(*spec.Run)) (*spec.Run, stream.Source)
 	return r, source
 }
 
+// patience is how long a test waits for what must come: long, for it costs time
+// only where the test fails, and the machine may have much else to do.
+const patience = 2 * time.Minute
+
 // network is a network in this process, for tests: each node has its folder,
 // port and goroutine.
 type network struct {
@@ -114,7 +118,7 @@ func (n *network) note(node string, e Event) {
 func (n *network) await(node string, ok func(Event) bool) Event {
 	n.t.Helper()
 	var found Event
-	if !n.news.waitFor(n.t.Context(), 30*time.Second, func() bool {
+	if !n.news.waitFor(n.t.Context(), patience, func() bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		for _, e := range n.events[node] {
@@ -179,7 +183,7 @@ func (n *network) validator(change ...func(*ValidatorConfig)) *running {
 
 // start starts the validator.
 func (n *network) start(change ...func(*ValidatorConfig)) *running {
-	c := ValidatorConfig{Node: n.node("validator"), Admit: n.seats, Epochs: n.epochs, RoundDeadline: 20 * time.Second, ClaimDeadline: 30 * time.Second}
+	c := ValidatorConfig{Node: n.node("validator"), Admit: n.seats, Epochs: n.epochs, RoundDeadline: time.Minute, ClaimDeadline: patience}
 	if n.at.HostPort != "" {
 		c.Listen = n.at.HostPort
 	}

@@ -36,11 +36,13 @@ func TestSlowListener(t *testing.T) {
 		case Progress:
 			progress++
 		case Warning:
+			var n int
 			if _, err := strconv.Atoi(e.Text); err == nil {
 				warnings++
-			} else if _, err := fmt.Sscanf(e.Text, "%d warnings are not shown", &counted); err != nil {
+			} else if _, err := fmt.Sscanf(e.Text, "%d warnings are not shown", &n); err != nil {
 				t.Error(e.Text)
 			}
+			counted += n
 		}
 	}
 	if !slices.Equal(ends, want) {
