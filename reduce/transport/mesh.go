@@ -107,10 +107,12 @@ func (m *mesh) want(peers []reduce.Peer, always bool) {
 }
 
 // keep dials a wanted peer whenever there is no connection to it, until no
-// machine has asked for it in a long time, unless the caller did.
+// machine has asked for it in a long time, unless the caller did. Pauses grow
+// also where connections come about, but do not last: the peer may not know yet
+// that we have a seat.
 func (m *mesh) keep(p signed.PeerID, w *wish) {
 	pause := firstPause
-	if m.lower(p) && !m.wait(otherWay, w) {
+	if m.lower(p) && !m.wait(otherWay) {
 		return
 	}
 	for {
@@ -123,32 +125,36 @@ func (m *mesh) keep(p signed.PeerID, w *wish) {
 		}
 		m.mu.Unlock()
 		if connected {
-			pause = firstPause
+			began := time.Now()
 			select {
 			case <-w.lost:
 			case <-m.ctx.Done():
 				return
 			}
-			if m.lower(p) && !m.wait(otherWay, w) {
+			if time.Since(began) > lastPause {
+				pause = firstPause
+			}
+			if m.lower(p) && !m.wait(otherWay) {
 				return
 			}
+		} else if address != "" && m.dial(p, address) {
 			continue
 		}
-		if address != "" {
-			if c, err := m.transport.Dial(m.ctx, p, address); err == nil {
-				m.attach(c, !m.lower(p))
-				continue
-			}
-		}
-		if !m.wait(pause, w) {
+		if !m.wait(pause) {
 			return
 		}
 		pause = min(2*pause, lastPause)
 	}
 }
 
+// dial opens a connection to a peer, and reports whether it was put to work.
+func (m *mesh) dial(p signed.PeerID, address string) bool {
+	c, err := m.transport.Dial(m.ctx, p, address)
+	return err == nil && m.attach(c, !m.lower(p))
+}
+
 // wait pauses; false means that the mesh is closed.
-func (m *mesh) wait(d time.Duration, w *wish) bool {
+func (m *mesh) wait(d time.Duration) bool {
 	select {
 	case <-time.After(d):
 		return true
@@ -168,8 +174,9 @@ var (
 // attach puts a new connection to work. It takes the place of another unless
 // that one is preferred and alive: a peer that was restarted, or lost its
 // connection without our noticing, must not wait for us to notice. The machines
-// hear Connected, after Disconnected if a connection was replaced.
-func (m *mesh) attach(raw Conn, preferred bool) {
+// hear Connected, after Disconnected if a connection was replaced. attach reports
+// whether the connection stays.
+func (m *mesh) attach(raw Conn, preferred bool) bool {
 	p := raw.Peer()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -180,7 +187,7 @@ func (m *mesh) attach(raw Conn, preferred bool) {
 	old := m.conns[p]
 	if m.closed || p == m.self || (old != nil && old.preferred && !c.preferred && old.silence() <= pingAfter) {
 		c.stop(errSurplus)
-		return
+		return false
 	}
 	if old != nil {
 		old.stop(errReplaced)
@@ -194,6 +201,7 @@ func (m *mesh) attach(raw Conn, preferred bool) {
 		}))
 	})
 	m.workers.Go(func() { m.detach(c, c.write()) })
+	return true
 }
 
 // detach forgets a connection that has ended, for a reason.

@@ -271,3 +271,32 @@ func TestBacklogIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestPeersThatCloseAreNotPestered: a peer that takes a connection and closes it
+// at once, as one does that has no seat for us yet, is dialled with pauses.
+func TestPeersThatCloseAreNotPestered(t *testing.T) {
+	for near, far := range map[byte]byte{1: 2, 2: 1} { // the lower peer ID, and the higher one
+		synctest.Test(t, func(t *testing.T) {
+			network := newPipes()
+			m, other := newTestMesh(t, network, testID(near)), network.join(testID(far))
+			dials := 0
+			go func() {
+				for {
+					c, err := other.Accept(t.Context())
+					if err != nil {
+						return
+					}
+					dials++
+					c.Close()
+				}
+			}()
+			m.want([]reduce.Peer{{ID: testID(far), Address: "pipe"}}, true)
+			const minutes = 10
+			time.Sleep(minutes * time.Minute)
+			synctest.Wait()
+			if most := int(minutes * time.Minute / lastPause); dials < most/3 || dials > most+20 {
+				t.Errorf("peer %s is dialled %d times in %d minutes", testID(far).Short(), dials, minutes)
+			}
+		})
+	}
+}

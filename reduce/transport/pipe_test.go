@@ -57,7 +57,7 @@ type pipeConn struct {
 func (c pipeConn) Peer() signed.PeerID { return c.peer }
 func (c pipeConn) Flush() error        { return nil }
 
-func (n *pipe) Dial(_ context.Context, peer signed.PeerID, _ string) (Conn, error) {
+func (n *pipe) Dial(ctx context.Context, peer signed.PeerID, _ string) (Conn, error) {
 	n.network.mu.Lock()
 	other := n.network.nodes[peer]
 	n.network.mu.Unlock()
@@ -70,6 +70,7 @@ func (n *pipe) Dial(_ context.Context, peer signed.PeerID, _ string) (Conn, erro
 		return pipeConn{a, peer}, nil
 	case <-other.closed:
 	case <-n.closed:
+	case <-ctx.Done():
 	}
 	return nil, fault.Errorf(fault.Network, "%s is gone", peer.Short())
 }
