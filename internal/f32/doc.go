@@ -20,3 +20,4 @@ package f32
 //go:generate go -C _asm run . -set matvec -arch amd64
 //go:generate go -C _asm run . -set rows -arch arm64
 //go:generate go -C _asm run . -set matmul -arch arm64
+//go:generate go -C _asm run . -set matvec -arch arm64

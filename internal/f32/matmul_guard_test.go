@@ -39,6 +39,9 @@ func TestMatMul_StaysInside(t *testing.T) {
 			for n := range rounds(100) {
 				c := matrixCase{layout: Layout(n % 3), m: 1 + r.IntN(40), n: 1 + r.IntN(70), k: 1 + r.IntN(40),
 					aGap: r.IntN(2), bGap: r.IntN(2), accumulate: n%2 == 0}
+				if n%4 == 0 {
+					c.m = 1 // which has kernels of its own
+				}
 				o := c.operands(normal(r))
 				want := c.reference(o)
 				for _, x := range []*[]float32{&o.a, &o.b, &o.out} {

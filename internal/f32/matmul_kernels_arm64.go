@@ -17,5 +17,12 @@ func kernelsFor(isa ISA, _ int) *kernels {
 	return nil
 }
 
-// vectorKernelsFor finds none: a product with one row is a tile of one row.
-func vectorKernelsFor(ISA) *vectorKernels { return nil }
+var vectorsNEON = vectorKernels{rows: rowChainsNEON, columns: columnChainsNEON}
+
+// vectorKernelsFor chooses the kernels for a product with one row, or nil.
+func vectorKernelsFor(isa ISA) *vectorKernels {
+	if isa == NEON {
+		return &vectorsNEON
+	}
+	return nil
+}

@@ -11,6 +11,7 @@
 //	go -C _asm run . -set matmul -arch amd64   # matmul_amd64.s and matmul_amd64.go
 //	go -C _asm run . -set matmul -arch arm64   # matmul_arm64.s and matmul_arm64.go
 //	go -C _asm run . -set matvec -arch amd64   # matvec_amd64.s and matvec_amd64.go
+//	go -C _asm run . -set matvec -arch arm64   # matvec_arm64.s and matvec_arm64.go
 //
 // The row kernels are templates over a target (kernel.go); files that begin
 // with the name of an ISA are for it alone.
@@ -50,8 +51,12 @@ func write(set, arch string) error {
 		rows()
 		return n.write(file)
 	case "matmul arm64":
-		n := &neonFile{command: "-set matmul -arch arm64", table: "matmul_constants"}
+		n := &neonFile{command: "-set matmul -arch arm64"}
 		neonMatmul(n)
+		return n.write(file)
+	case "matvec arm64":
+		n := &neonFile{command: "-set matvec -arch arm64"}
+		neonMatvec(n)
 		return n.write(file)
 	}
 	return fmt.Errorf("no set %q for %q", set, arch)

@@ -194,24 +194,14 @@ func neonTranspose(n *neonFile) {
 	for i := range 3 {
 		f.op("ADD R{2}, R{1}, R{0}", src[i+1], src[i], srcRow)
 	}
-	var r, pairs, column [4]register
-	for i := range 4 {
-		r[i], pairs[i], column[i] = f.vector(), f.vector(), f.vector()
-	}
 	f.mark("quad")
-	for i := range r {
-		f.op("FMOVQ.P 16(R{1}), F{0}", r[i], src[i])
+	var rows [4]register
+	for i := range rows {
+		rows[i] = f.vector()
+		f.op("FMOVQ.P 16(R{1}), F{0}", rows[i], src[i])
 	}
-	for i := range 2 { // pairs of rows 0 and 1, then of 2 and 3: even columns, odd columns
-		f.op("VTRN1 V{2}.S4, V{1}.S4, V{0}.S4", pairs[2*i], r[2*i], r[2*i+1])
-		f.op("VTRN2 V{2}.S4, V{1}.S4, V{0}.S4", pairs[2*i+1], r[2*i], r[2*i+1])
-	}
-	for i := range 2 {
-		f.op("VZIP1 V{2}.D2, V{1}.D2, V{0}.D2", column[i], pairs[i], pairs[2+i])
-		f.op("VZIP2 V{2}.D2, V{1}.D2, V{0}.D2", column[2+i], pairs[i], pairs[2+i])
-	}
-	for i := range column {
-		f.op("FMOVQ F{0}, (R{1})", column[i], dst)
+	for _, column := range f.transposed(rows) {
+		f.op("FMOVQ F{0}, (R{1})", column, dst)
 		f.op("ADD R{1}, R{0}, R{0}", dst, dstRow)
 	}
 	f.op("SUBS $1, R{0}, R{0}", quads)
