@@ -1,6 +1,9 @@
 package model
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 // syntheticBatch is a repeating stream of tokens that a model can learn.
 func syntheticBatch(c Config, b, t, first int) Batch {
@@ -105,6 +108,19 @@ func BenchmarkDecode(b *testing.B) {
 			extend(text)
 		}
 		extend(text[:1])
+	}
+}
+
+// BenchmarkSample draws a token of 50,257 whose probabilities fall as those of
+// words do.
+func BenchmarkSample(b *testing.B) {
+	logits := make([]float32, 50257)
+	for i := range logits {
+		logits[i] = float32(-1.5 * math.Log(1+float64(hash32(uint32(i))%50257)))
+	}
+	s := newSampler(GenerateOptions{Temperature: 0.8}, len(logits))
+	for b.Loop() {
+		s.next(logits)
 	}
 }
 

@@ -104,18 +104,24 @@ func (m *Model) Logits(p *Parameters, tokens []int32, from int) ([]float32, erro
 
 // sampler chooses tokens.
 type sampler struct {
-	options    GenerateOptions
-	stream     seed.Stream
-	drawn      uint64
-	inverse    float32 // 1/temperature
-	candidates []candidate
+	options GenerateOptions
+	stream  seed.Stream
+	drawn   uint64
+	inverse float32 // 1/temperature
+
+	logits  []float32 // of the present choice
+	scaled  []float32 // exp((logit - max)/temperature), by token
+	weights []uint64  // by token; the likeliest has 2^32
+	order   []int32   // tokens by rank, as far as known
+	heap    []int32   // the others, the likeliest first
 }
 
 func newSampler(o GenerateOptions, vocab int) *sampler {
 	s := &sampler{options: o, stream: seed.New(o.Seed, "model/generate")}
 	if o.Temperature != 0 {
 		s.inverse = float32(1 / o.Temperature)
-		s.candidates = make([]candidate, vocab)
+		s.scaled, s.weights = make([]float32, vocab), make([]uint64, vocab)
+		s.order, s.heap = make([]int32, 0, vocab), make([]int32, vocab)
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -155,6 +156,26 @@ func TestSampleByHand(t *testing.T) {
 	}
 }
 
+// TestRanks puts many tokens in order, with equal logits among them.
+func TestRanks(t *testing.T) {
+	logits := make([]float32, 1000)
+	var want []int32
+	for i := range logits {
+		logits[i] = float32(hash32(uint32(i))%300) / 10
+		want = append(want, int32(i))
+	}
+	slices.SortStableFunc(want, func(a, b int32) int { return cmp.Compare(logits[b], logits[a]) })
+	s := newSampler(GenerateOptions{Temperature: 1}, len(logits))
+	for range 2 {
+		s.weigh(logits)
+		for i, token := range want {
+			if got := s.ranked(i); got != token {
+				t.Fatalf("rank %d is token %d, want %d", i, got, token)
+			}
+		}
+	}
+}
+
 func TestTopP(t *testing.T) {
 	logits := []float32{0, 4, 2, 3, 1} // probabilities 0.012, 0.636, 0.086, 0.234, 0.032
 	for _, tt := range []struct {
@@ -163,8 +184,10 @@ func TestTopP(t *testing.T) {
 	}{{0.5, []int32{1}}, {0.7, []int32{1, 3}}, {0.9, []int32{1, 3, 2}}, {1, []int32{1, 3, 2, 4, 0}}, {1e-12, []int32{1}}} {
 		s := newSampler(GenerateOptions{Temperature: 1, TopP: tt.p}, len(logits))
 		var got []int32
-		for _, k := range s.topP(s.weigh(s.topK(logits))) {
-			got = append(got, k.token)
+		s.weigh(logits)
+		for rest := s.kept(); rest > 0; {
+			got = append(got, s.ranked(len(got)))
+			rest -= s.weights[got[len(got)-1]]
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("top-p %v keeps %v, want %v", tt.p, got, tt.want)

@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"lockstep/hub/safetensors"
 	"lockstep/model"
 )
 
@@ -92,6 +97,43 @@ func TestBenchRefuses(t *testing.T) {
 		var out, errs bytes.Buffer
 		if code := run(strings.Fields(tt.args), &out, &errs); code != tt.code || out.Len() > 0 {
 			t.Errorf("%s: exit code %d, want %d: %s%s", tt.args, code, tt.code, &out, &errs)
+		}
+	}
+}
+
+// BenchmarkLoadModel opens a checkpoint of distilgpt2 with the mask buffers that
+// the published one has, 353 MB, from the page cache.
+func BenchmarkLoadModel(b *testing.B) {
+	arch, _ := model.Builtin("distilgpt2")
+	dir := b.TempDir()
+	var tensors []safetensors.Tensor
+	for t, data := range model.NewParameters(arch).Tensors() {
+		tensors = append(tensors, safetensors.Tensor{Name: t.Name, Shape: t.Shape, Data: data})
+	}
+	mask := make([]float32, arch.Positions*arch.Positions)
+	for i := range arch.Layers {
+		tensors = append(tensors, safetensors.Tensor{
+			Name: fmt.Sprintf("transformer.h.%d.attn.bias", i), Shape: []int{1, 1, arch.Positions, arch.Positions}, Data: mask,
+		})
+	}
+	f, err := os.Create(filepath.Join(dir, "model.safetensors"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	size, _, err := safetensors.Write(f, nil, tensors)
+	if err == nil {
+		err = f.Close()
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "config.json"), arch.JSON(), 0o644)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(size)
+	for b.Loop() {
+		if _, err := loadModel(context.Background(), dir, 1); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
