@@ -160,14 +160,6 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 
 // killProcess kills the process one of whose arguments lies in the folder.
 func killProcess(folder string) bool {
-	p := findProcess(folder)
-	return p != nil && p.Kill() == nil
-}
-
-// processIn reports whether a process has an argument that lies in the folder.
-func processIn(folder string) bool { return findProcess(folder) != nil }
-
-func findProcess(folder string) *os.Process {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
 		text, err := os.ReadFile(path)
@@ -179,8 +171,8 @@ func findProcess(folder string) *os.Process {
 			continue
 		}
 		if p, err := os.FindProcess(pid); err == nil {
-			return p
+			return p.Kill() == nil
 		}
 	}
-	return nil
+	return false
 }

@@ -160,9 +160,6 @@ func TestSwarmGoesOn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs whole networks")
 	}
-	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
-		t.Skip("finds processes by /proc, which is not here")
-	}
 	want := runSwarm(t, "--epochs", "12")
 	dir := filepath.Join(t.TempDir(), "run")
 	start := func(until string, args ...string) (*exec.Cmd, *bytes.Buffer) {
@@ -184,8 +181,7 @@ func TestSwarmGoesOn(t *testing.T) {
 	}
 	cmd, _ = start("5", "--resume")
 	cmd.Process.Signal(syscall.SIGKILL)
-	cmd.Wait()
-	waitFor(t, "end of the children", func() bool { return !processIn(dir) })
+	cmd.Wait() // its nodes are still about to leave
 
 	cmd, errs = start("10", "--resume")
 	if err := cmd.Wait(); err != nil {

@@ -117,6 +117,9 @@ func planNetwork(ctx context.Context, c config.Config, t *observe.Terminal, resu
 	if resume {
 		err = n.compare(&b.run)
 	}
+	if err == nil && resume {
+		err = n.awaitNodes(ctx)
+	}
 	if err == nil {
 		err = n.requireSpace(b.weights.Layout.Elements)
 	}
@@ -177,6 +180,40 @@ func (n *network) compare(run *spec.Run) (err error) {
 	return err
 }
 
+// timeToVanish is how long the nodes of a supervisor that was killed may need to
+// notice it and leave.
+const timeToVanish = 20 * time.Second
+
+// awaitNodes waits until no node of an earlier start is at work in the folder.
+func (n *network) awaitNodes(ctx context.Context) error {
+	dirs := []string{n.dir}
+	for i := range n.config.Swarm.Miners {
+		dirs = append(dirs, n.minerDir(i))
+	}
+	deadline := time.Now().Add(timeToVanish)
+	for _, dir := range dirs {
+		for {
+			release, err := swarm.Folder(dir).Lock()
+			if err == nil {
+				release()
+				break
+			}
+			if fault.KindOf(err) != fault.Config || time.Now().After(deadline) {
+				return err
+			}
+			if err := hub.Sleep(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// minerDir is the folder of a miner.
+func (n *network) minerDir(uid int) string {
+	return filepath.Join(n.dir, "miner-"+strconv.Itoa(uid))
+}
+
 // savedPerNode is how many vectors of a model's size each node has on disk at the
 // most: three states of three, one of them being written, and two averages.
 const savedPerNode = 3*3 + 2
@@ -198,7 +235,7 @@ func (n *network) layOut() error {
 	c := n.config
 	admit := make([]config.Seat, c.Swarm.Miners)
 	for i := range admit {
-		dir := filepath.Join(n.dir, "miner-"+strconv.Itoa(i))
+		dir := n.minerDir(i)
 		id, err := makeIdentity(dir)
 		if err != nil {
 			return err
