@@ -96,6 +96,20 @@ func (m *miner) leave() {
 	_ = m.client.Post(ctx, m.cfg.Validator.Peer, "/v1/leave", 0, struct{}{}, &struct{}{})
 }
 
+// startWatching begins to watch. stop ends that and waits for its end.
+func (m *miner) startWatching(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		m.watch(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
 // watch follows the epochs that the validator certifies until ctx ends. While
 // the validator is away the network waits, and so do we.
 func (m *miner) watch(ctx context.Context) {

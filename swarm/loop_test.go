@@ -156,6 +156,36 @@ func TestLateJoinerCatchesUp(t *testing.T) {
 	}
 }
 
+// TestLeaverStaysAway lets a miner leave before the claims are judged: it does
+// not take the news that it is gone for a reason to join again.
+func TestLeaverStaysAway(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 2, 0, 9)
+	stop, end := make(chan struct{}), make(chan struct{})
+	v := n.validator(func(c *ValidatorConfig) { c.Stop = end })
+	n.miner(0)
+	leaver := n.miner(1, func(c *MinerConfig) { c.Stop = stop })
+	n.await(name(1), func(e Event) bool { p, ok := e.(Progress); return ok && p.Epoch == 2 && p.Phase == "computing" })
+	close(stop)
+	if err := leaver.wait(); err != nil {
+		t.Error(err)
+	}
+	n.await("validator", func(e Event) bool { s, ok := e.(Settled); return ok && s.Epoch == 3 })
+	close(end)
+	if err := v.wait(); err != nil {
+		t.Error(err)
+	}
+	joins := 0
+	for _, j := range all[Joined](n, "validator") {
+		if j.UID == 1 {
+			joins++
+		}
+	}
+	if joins != 1 {
+		t.Errorf("the miner that left joined %d times", joins)
+	}
+}
+
 func TestPoliteLeave(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t, 3, 0, 4)

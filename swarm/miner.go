@@ -91,8 +91,9 @@ func RunMiner(ctx context.Context, cfg MinerConfig) error {
 	})
 	err = m.enter(n.ctx, func() { n.serve(control.Miner, throttle, routes) })
 	if err == nil {
-		n.goroutine(m.watch)
+		stopWatching := m.startWatching(n.ctx)
 		err = m.work(n.ctx)
+		stopWatching() // or it would join again as soon as it hears that it left
 		if ctx.Err() == nil {
 			m.leave()
 		}
