@@ -182,20 +182,13 @@ func (c *chronicle) judged(j *validate.Judgement, folder string) error {
 	return d.save(c.dir)
 }
 
-// maxAttempts is how many attempts at one epoch are kept, the newest ones: an
-// epoch may stay open for a long time.
-const maxAttempts = 64
-
 // concluded keeps how an attempt ended, once. fresh reports that it was not known.
 func (c *chronicle) concluded(a reduce.Concluded) (fresh bool, err error) {
 	d, err := c.at(a.Certified.Decision().Epoch)
 	if err != nil || d.knows(a.Roster.Digest()) {
 		return false, err
 	}
-	if len(d.Attempts) == maxAttempts {
-		d.Attempts = d.Attempts[1:]
-	}
-	d.Attempts = append(d.Attempts, attemptOf(a))
+	d.conclude(attemptOf(a))
 	return true, d.save(c.dir)
 }
 

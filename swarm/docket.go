@@ -27,7 +27,8 @@ import (
 type docket struct {
 	Epoch    uint64             `json:"epoch"`
 	Findings []finding          `json:"findings"` // ascending by uid
-	Attempts []attempt          `json:"attempts"`
+	Attempts []attempt          `json:"attempts"` // the first and the newest; see keepAttempts
+	Dropped  uint32             `json:"dropped"`  // attempts between them that are not kept
 	Registry signed.Envelope    `json:"registry"`
 	State    model.Header       `json:"state"` // after the epoch
 	Reports  []report           `json:"reports"`
@@ -141,6 +142,21 @@ func (d *docket) loss(members []uint32) (sum float64, err error) {
 	return sum, nil
 }
 
+// keepAttempts is how many of the first, and how many of the newest attempts at an
+// epoch are kept: it may stay open for days, and everybody's documents of an
+// attempt can have megabytes. The first ones tell how it began, the last ones
+// how it ended; of the others the number is known.
+const keepAttempts = 8
+
+// conclude adds the newest attempt.
+func (d *docket) conclude(a attempt) {
+	if len(d.Attempts) == 2*keepAttempts {
+		d.Attempts = slices.Delete(d.Attempts, keepAttempts, keepAttempts+1)
+		d.Dropped++
+	}
+	d.Attempts = append(d.Attempts, a)
+}
+
 // knows reports whether the attempt of a roster is here.
 func (d *docket) knows(roster merkle.Digest) bool {
 	return slices.ContainsFunc(d.Attempts, func(a attempt) bool { return a.Roster.Digest() == roster })
@@ -188,7 +204,8 @@ func (d *docket) entry(trusted commit.Validators) (validate.Record, error) {
 	return r, nil
 }
 
-// maxDocket caps a docket's file.
+// maxDocket caps a docket's file. 2 keepAttempts attempts of spec.MaxSlots members
+// that all blame each other have about 70 MB.
 const maxDocket = 256 << 20
 
 const docketSuffix = ".json"
@@ -200,6 +217,9 @@ func docketPath(dir string, epoch uint64) string {
 // save replaces the docket's file.
 func (d *docket) save(dir string) error {
 	b, err := json.MarshalIndent(d, "", " ")
+	if err == nil && len(b) >= maxDocket {
+		err = fault.Errorf(fault.Unexpected, "%d bytes; at most %d are read", len(b), maxDocket)
+	}
 	if err == nil {
 		err = durable.Replace(docketPath(dir, d.Epoch), 0o644, append(b, '\n'))
 	}

@@ -10,6 +10,7 @@ import (
 	"lockstep/internal/merkle"
 	"lockstep/internal/signed"
 	"lockstep/internal/spec"
+	"lockstep/reduce"
 	"lockstep/reduce/commit"
 	"lockstep/swarm/control"
 	"lockstep/validate"
@@ -55,6 +56,52 @@ func TestDocket(t *testing.T) {
 	}
 	if _, err := loadDocket(dir, 8); fault.KindOf(err) != fault.Damaged {
 		t.Errorf("a docket of another epoch: %v", err)
+	}
+}
+
+// TestStalledEpochStaysSmall lets an epoch fail a hundred times: the docket
+// keeps how it began and how it ended, counts the rest, and stays as long as it
+// is. What it has is not entered twice.
+func TestStalledEpochStaysSmall(t *testing.T) {
+	id, err := EnsureIdentity(t.TempDir() + "/key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &chronicle{dir: t.TempDir(), trusted: commit.Solo(id.Peer)}
+	var size int64
+	for n := uint32(1); n <= 100; n++ {
+		r := commit.Seal(commit.Roster{Epoch: 7, Attempt: n}, id.Key)
+		d := commit.Seal(commit.Decision{Epoch: 7, Attempt: n, Verdict: commit.Abort, Roster: r.Digest()}, id.Key)
+		certified, err := c.trusted.Certify([]commit.Signed[commit.Decision]{d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []bool{true, false} {
+			if fresh, err := c.concluded(reduce.Concluded{Certified: certified, Roster: r}); err != nil || fresh != want {
+				t.Fatalf("attempt %d: fresh %v, %v", n, fresh, err)
+			}
+		}
+		info, err := os.Stat(docketPath(c.dir, 7))
+		if err != nil || n > 40 && info.Size() > size+size/10 {
+			t.Fatalf("attempt %d: %d bytes, %d after 40 attempts (%v)", n, info.Size(), size, err)
+		}
+		if n == 40 {
+			size = info.Size()
+		}
+	}
+	d, err := loadDocket(c.dir, 7)
+	if err != nil || d.Dropped != 100-2*keepAttempts || len(d.Attempts) != 2*keepAttempts {
+		t.Fatalf("%d attempts, %d dropped, %v", len(d.Attempts), d.Dropped, err)
+	}
+	for i, a := range d.Attempts {
+		want := uint32(i + 1)
+		if i >= keepAttempts {
+			want += d.Dropped
+		}
+		decision, err := c.trusted.Decision(commit.Certificate{Signatures: a.Decision})
+		if err != nil || decision.Decision().Attempt != want {
+			t.Errorf("place %d holds attempt %d, want %d (%v)", i, decision.Decision().Attempt, want, err)
+		}
 	}
 }
 
