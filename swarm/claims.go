@@ -22,25 +22,29 @@ type answer struct {
 
 // propose collects the claims of the next epoch, judges each as it comes, and
 // has those that are right averaged. It waits for every miner that is there
-// until the claim deadline; miners that join meanwhile are asked too.
-func (v *validator) propose(ctx context.Context) error {
+// until the claim deadline; miners that join meanwhile are asked too. averaged
+// reports that the epoch needs no claims any more: an attempt of before a restart
+// has succeeded meanwhile, and r holds its average.
+func (v *validator) propose(ctx context.Context, r *result) (averaged bool, err error) {
+	v.proposing = true
+	defer func() { v.proposing = false }()
 	for {
-		if err := v.collect(ctx); err != nil {
-			return err
+		if averaged, err = v.collect(ctx, r); err != nil || averaged {
+			return averaged, err
 		}
 		if err := v.convictAgain(v.state.Epoch + 1); err != nil {
-			return err
+			return false, err
 		}
 		if candidates := v.candidates(); len(candidates) > 0 {
 			v.driver.Post(reduce.Open{
 				Epoch: v.state.Epoch + 1, Base: v.digests.root, Candidates: candidates,
 				Observers: []commit.Observer{{Peer: v.id.Peer, Address: v.address}},
 			})
-			return nil
+			return false, nil
 		}
 		v.warn("epoch %d: no claim is right; asking again", v.state.Epoch+1)
 		if err := v.pause(ctx, time.Second); err != nil {
-			return err
+			return false, err
 		}
 	}
 }
@@ -68,10 +72,11 @@ func (v *validator) candidates() []reduce.Candidate {
 
 // collect asks everybody who is there for a claim. A miner that let the last
 // deadline pass is asked too, but not waited for: one that does so again and
-// again costs the others one deadline.
-func (v *validator) collect(ctx context.Context) error {
+// again costs the others one deadline. The leader and the observer are heard
+// meanwhile: averaged is as in propose.
+func (v *validator) collect(whole context.Context, r *result) (averaged bool, err error) {
 	epoch := v.state.Epoch + 1
-	ctx, cancel := context.WithTimeout(ctx, v.cfg.ClaimDeadline)
+	ctx, cancel := context.WithTimeout(whole, v.cfg.ClaimDeadline)
 	defer cancel()
 	answers := make(chan answer, control.MaxSeats)
 	asked := map[signed.PeerID]bool{} // true while the answer is outstanding
@@ -86,10 +91,10 @@ func (v *validator) collect(ctx context.Context) error {
 			}
 		}
 		if len(asked) > 0 && !v.waitsFor(asked) {
-			return nil
+			return false, nil
 		}
 		if v.stopping() && len(v.seats.present()) == 0 {
-			return errStopped // nobody is left to finish the epoch with
+			return false, errStopped // nobody is left to finish the epoch with
 		}
 		select {
 		case a := <-answers:
@@ -103,13 +108,17 @@ func (v *validator) collect(ctx context.Context) error {
 			}
 			v.slow.claimed(a.seat.Peer, a.claim != nil)
 			if err := v.judge(context.WithoutCancel(ctx), a); err != nil {
-				return err
+				return false, err
+			}
+		case <-v.mail.ready:
+			if averaged, err = v.hear(whole, r); err != nil || averaged {
+				return averaged, err
 			}
 		case <-rung:
 		case <-stop:
 			stop = nil // the epoch in hand is finished, with those who are here
-		case <-v.ctx.Done():
-			return v.ctx.Err()
+		case <-whole.Done():
+			return false, whole.Err()
 		}
 	}
 }

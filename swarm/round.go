@@ -26,23 +26,26 @@ type result struct {
 }
 
 // average waits for the decision over the open epoch, and for the average.
-func (v *validator) average(ctx context.Context) (result, error) {
-	var r result
+func (v *validator) average(ctx context.Context, r *result) error {
 	for {
 		select {
 		case <-v.mail.ready:
 		case <-ctx.Done():
-			return r, ctx.Err()
+			return ctx.Err()
 		}
-		a, ok := v.mail.take()
-		if !ok {
-			continue
-		}
-		done, err := v.attend(ctx, a, &r)
-		if err != nil || done {
-			return r, err
+		if done, err := v.hear(ctx, r); err != nil || done {
+			return err
 		}
 	}
+}
+
+// hear takes one letter out of the mailbox.
+func (v *validator) hear(ctx context.Context, r *result) (done bool, err error) {
+	a, ok := v.mail.take()
+	if !ok {
+		return false, nil
+	}
+	return v.attend(ctx, a, r)
 }
 
 // attend handles one action of the leader or the observer. done reports that r
@@ -80,7 +83,9 @@ func (v *validator) attend(ctx context.Context, a reduce.Action, r *result) (don
 		// After a restart a leader asks at once; by then propose has been here.
 		if a.Epoch == epoch && v.stalled {
 			v.stalled, v.excluded = false, nil
-			return false, v.propose(ctx)
+			if !v.proposing {
+				return v.propose(ctx, r)
+			}
 		}
 	case reduce.Refused:
 		v.warn("%v", a.Err)

@@ -76,6 +76,7 @@ type validator struct {
 	judged    map[uint32]*validate.Judgement // of the open epoch
 	excluded  []uint32                       // from attempts at the open epoch
 	stalled   bool                           // the leader pauses the open epoch
+	proposing bool                           // claims are being collected
 	slow      stragglers
 	certified uint64 // newest epoch that the journal has a COMMIT of
 }
@@ -203,12 +204,15 @@ func (v *validator) over() bool { return v.cfg.Epochs > 0 && v.state.Epoch >= v.
 func (v *validator) epoch(ctx context.Context) error {
 	began := time.Now()
 	v.judged, v.excluded = map[uint32]*validate.Judgement{}, nil
+	var r result
+	var averaged bool
+	var err error
 	if v.certified <= v.state.Epoch { // else the journal has its decision already
-		if err := v.propose(ctx); err != nil {
-			return err
-		}
+		averaged, err = v.propose(ctx, &r)
 	}
-	r, err := v.average(ctx)
+	if err == nil && !averaged {
+		err = v.average(ctx, &r)
+	}
 	if err != nil {
 		return err
 	}
