@@ -13,6 +13,7 @@ import (
 	"lockstep/hub/server"
 	"lockstep/internal/fault"
 	"lockstep/observe"
+	"lockstep/stream"
 )
 
 func (a *app) hub() *cobra.Command {
@@ -28,6 +29,7 @@ func (a *app) hub() *cobra.Command {
 
 func (a *app) hubServe() *cobra.Command {
 	var options server.Options
+	var lfsOnly bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a folder of models and datasets as the Hugging Face Hub would",
@@ -40,6 +42,7 @@ write. The first interrupt lets requests in hand finish.`,
   HF_ENDPOINT=http://host:8138 HF_TOKEN=hf_... python train.py`,
 	}
 	config.AddFlags(cmd.Flags(), "dir", "listen", "json")
+	cmd.Flags().BoolVar(&lfsOnly, "lfs-only", false, "ask every client for Git LFS: huggingface_hub then needs HF_HUB_DISABLE_XET=1")
 	cmd.Flags().BoolVar(&options.TokensToRead, "tokens-to-read", false, "refuse reading without a token of DIR/tokens")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		if c.Output.Dir == "" {
@@ -49,6 +52,10 @@ write. The first interrupt lets requests in hand finish.`,
 			options.Log = slog.New(slog.NewJSONHandler(a.stdout, nil))
 		} else {
 			options.Log = slog.New(slog.NewTextHandler(a.stderr, nil))
+		}
+		options.Rows = openRows
+		if lfsOnly {
+			options.MaxInline = -1
 		}
 		s, err := server.New(c.Output.Dir, options)
 		if err != nil {
@@ -69,6 +76,19 @@ write. The first interrupt lets requests in hand finish.`,
 		return ints.outcome(nil, "every acknowledged commit is on disk")
 	})
 	return cmd
+}
+
+// openRows reads the text of a served dataset as training would.
+func openRows(ctx context.Context, folder string) (server.RowSource, error) {
+	source, err := stream.Open(ctx, folder)
+	return servedRows{source}, err
+}
+
+type servedRows struct{ stream.Source }
+
+func (s servedRows) Text(ctx context.Context, row uint64) (string, bool, error) {
+	r, err := s.Source.Text(ctx, row)
+	return r.Text, r.Defect == stream.Null, err
 }
 
 func hubAddress(a net.Addr) string { return "http://" + a.String() }

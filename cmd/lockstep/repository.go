@@ -83,7 +83,7 @@ func (n *network) serveHub() (stop func(), err error) {
 	if c.Hub.URL != "" || !strings.Contains(c.Hub.Repo, "/") {
 		return func() {}, nil
 	}
-	s, err := server.New(n.hubDir(), server.Options{})
+	s, err := server.New(n.hubDir(), server.Options{Rows: openRows})
 	if err != nil {
 		return nil, err
 	}

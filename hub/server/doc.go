@@ -8,6 +8,7 @@
 //	datasets/OWNER/NAME    likewise
 //	private/               an empty file for each repository that is not public
 //	uploads/               parts of large files that are being uploaded
+//	views/                 data files under their names again, while rows are read
 //	tokens                 who may read and write, one per line
 //	secret                 the key that signs upload addresses
 //

@@ -142,19 +142,22 @@ func (p *partsReader) Read(b []byte) (int, error) {
 	}
 }
 
-// clearUploads removes what uploads that nobody finished have left.
+// clearUploads removes what uploads that nobody finished have left, and views
+// that nobody has used.
 func clearUploads(root string, now time.Time) error {
-	entries, err := os.ReadDir(filepath.Join(root, uploadsDir))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && now.Sub(info.ModTime()) > abandoned {
-			err = os.RemoveAll(filepath.Join(root, uploadsDir, e.Name()))
-		}
-		if err != nil && !os.IsNotExist(err) {
+	for _, dir := range []string{uploadsDir, viewsDir} {
+		entries, err := os.ReadDir(filepath.Join(root, dir))
+		if err != nil {
 			return err
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err == nil && now.Sub(info.ModTime()) > abandoned {
+				err = os.RemoveAll(filepath.Join(root, dir, e.Name()))
+			}
+			if err != nil && !os.IsNotExist(err) {
+				return err
+			}
 		}
 	}
 	return nil

@@ -33,8 +33,8 @@ type Options struct {
 	Grace time.Duration
 	// Log receives one record for each request; nil is silence.
 	Log *slog.Logger
-	// Rows serves the rows of datasets; nil answers 501.
-	Rows RowReader
+	// Rows opens the text of datasets for the rows API; nil refuses it.
+	Rows OpenRows
 }
 
 const (
@@ -59,6 +59,7 @@ type Server struct {
 	signer  signer
 	repos   *repos
 	slots   chan struct{}
+	opened  opened
 }
 
 // New opens or makes the folder.
@@ -81,7 +82,7 @@ func New(root string, options Options) (*Server, error) {
 	if options.PartSize < 1 || options.MaxObject < 1 || options.MultipartFrom < 1 {
 		return nil, fault.Errorf(fault.Config, "hub server: sizes must be positive")
 	}
-	for _, dir := range []string{"models", "datasets", "private", uploadsDir} {
+	for _, dir := range []string{"models", "datasets", "private", uploadsDir, viewsDir} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return nil, err
 		}
@@ -157,6 +158,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
 	defer cancel()
+	defer s.opened.dropAll()
 	err := h.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = h.Close() // a cut upload was not acknowledged
