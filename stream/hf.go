@@ -95,6 +95,9 @@ func (r Remote) openHub(ctx context.Context, name string) (_ Source, err error) 
 		return nil, fault.Errorf(fault.Config, "%s: the source has no rows", name)
 	}
 	s.identity = s.digest()
+	if r.Steady {
+		client.Trust()
+	}
 	return s, nil
 }
 

@@ -564,3 +564,28 @@ func TestReadersMayGoAway(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSteady: a run that opened its text from the cache waits for a server that
+// is not there yet; a person is told soon.
+func TestSteady(t *testing.T) {
+	h, _ := hubOf(t, texts(200))
+	r := reach(h)
+	r.CacheDir = t.TempDir()
+	r.Policy.Strangers = 2
+	name := openWith(t, r, hubName).Name()
+	for _, steady := range []bool{false, true} {
+		up := time.Now().Add(200 * time.Millisecond)
+		h.Change(func() {
+			h.Fault = func(*http.Request, int) http.HandlerFunc {
+				if time.Now().Before(up) {
+					return func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+				}
+				return nil
+			}
+		})
+		r.Steady = steady
+		if _, err := openWith(t, r, name).Text(ctx, 7); (err == nil) != steady {
+			t.Errorf("steady %v: %v", steady, err)
+		}
+	}
+}

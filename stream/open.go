@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"strings"
+	"time"
 
 	"lockstep/internal/fault"
 	"lockstep/internal/httpx"
@@ -25,6 +26,11 @@ type Remote struct {
 	Requests   int    // in flight at once; 0 is 6
 
 	Policy httpx.Policy // how long to try
+	// Steady is for runs: once a source is open, from the cache it may be, its
+	// server is tried with all patience even if it never answered this process.
+	Steady bool
+	// Notice, if set, is told of a failure that is tried again some seconds later.
+	Notice func(err error, wait time.Duration)
 
 	// Progress, if set, is told of work that takes long: opening a source of
 	// hundreds of files for the first time.
@@ -89,7 +95,7 @@ func (r Remote) filled() Remote {
 
 // client makes the client for one server.
 func (r Remote) client(endpoint, token string) (*httpx.Client, error) {
-	return httpx.New(httpx.Options{Endpoint: endpoint, Token: token, Offline: r.Offline, Agent: r.Agent, Policy: r.Policy})
+	return httpx.New(httpx.Options{Endpoint: endpoint, Token: token, Offline: r.Offline, Agent: r.Agent, Policy: r.Policy, Notice: r.Notice})
 }
 
 // cache opens the cache on disk; nil if there is none.

@@ -72,6 +72,9 @@ func (r Remote) openRows(ctx context.Context, name string) (Source, error) {
 		s.Close()
 		return nil, err
 	}
+	if r.Steady {
+		client.Trust()
+	}
 	return s, nil
 }
 

@@ -41,7 +41,7 @@ func assemble(ctx context.Context, c *config.Config, t *observe.Terminal, slots 
 	if err != nil {
 		return nil, err
 	}
-	source, err := openText(ctx, c, t)
+	source, err := openRunText(ctx, c, t)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"lockstep/config"
 	"lockstep/internal/httpx"
@@ -16,11 +17,26 @@ import (
 
 // openText opens the text of --data, and pins its name in c: a revision of the
 // Hub becomes the commit that it is now. t shows what takes long; it may be nil.
+// A person at a terminal is told soon when a server cannot be reached.
 func openText(ctx context.Context, c *config.Config, t *observe.Terminal) (stream.Source, error) {
 	r, err := remoteText(*c, t)
 	if err != nil {
 		return nil, err
 	}
+	return openPinned(ctx, r, c, t)
+}
+
+// openRunText is openText for a run, which waits for a server that is away.
+func openRunText(ctx context.Context, c *config.Config, t *observe.Terminal) (stream.Source, error) {
+	r, err := remoteText(*c, t)
+	if err != nil {
+		return nil, err
+	}
+	r.Steady = true
+	return openPinned(ctx, r, c, t)
+}
+
+func openPinned(ctx context.Context, r stream.Remote, c *config.Config, t *observe.Terminal) (stream.Source, error) {
 	source, err := r.Open(ctx, c.Protocol.Data)
 	if t != nil {
 		t.Status("")
@@ -64,6 +80,9 @@ func remoteText(c config.Config, t *observe.Terminal) (stream.Remote, error) {
 	if t != nil {
 		r.Progress = func(what string, done, total int) {
 			t.Progress(float64(done)/float64(total), what, fmt.Sprintf("%d of %d files", done, total))
+		}
+		r.Notice = func(err error, wait time.Duration) {
+			t.Line("%v; trying again in %s", err, observe.Duration(wait))
 		}
 	}
 	return r, nil

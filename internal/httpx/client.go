@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lockstep/internal/fault"
@@ -24,6 +25,10 @@ type Options struct {
 	Offline  bool
 	Agent    string // User-Agent, such as "lockstep/1 go/1.26"
 	Policy   Policy
+
+	// Notice, if set, is told of a failed try that is repeated after a wait of
+	// some seconds: somebody may wonder why nothing happens.
+	Notice func(err error, wait time.Duration)
 
 	// Transport replaces net/http's, for tests; nil is a transport of its own.
 	Transport http.RoundTripper
@@ -39,7 +44,9 @@ type Client struct {
 	agent   string
 	direct  *http.Client // hands redirects back
 	follow  *http.Client
+	notice  func(error, time.Duration)
 	known   sync.Map // hosts that have answered: string -> struct{}
+	trusted atomic.Bool
 	idle    func()
 	sleep   func(context.Context, time.Duration) error
 }
@@ -51,6 +58,10 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{Endpoint: endpoint, policy: o.Policy.filled(), offline: o.Offline, agent: o.Agent, idle: func() {}, sleep: sleep}
+	c.notice = o.Notice
+	if c.notice == nil {
+		c.notice = func(error, time.Duration) {}
+	}
 	next := o.Transport
 	if next == nil {
 		own := newTransport()
@@ -64,6 +75,10 @@ func New(o Options) (*Client, error) {
 
 // Close gives idle connections back.
 func (c *Client) Close() { c.idle() }
+
+// Trust takes every host for one that has answered before: the caller knows from
+// elsewhere that the address is right, and would rather wait than stop.
+func (c *Client) Trust() { c.trusted.Store(true) }
 
 // Offline says whether every request fails with ErrOffline.
 func (c *Client) Offline() bool { return c.offline }
@@ -119,11 +134,17 @@ func (c *Client) Do(ctx context.Context, r Request, take func(*http.Response) er
 		if !ok || lasting(err) {
 			return failed
 		}
+		if wait >= noticed {
+			c.notice(failed, wait)
+		}
 		if err := c.sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
+
+// noticed is the shortest wait that is worth a notice.
+const noticed = 4 * time.Second
 
 // wait decides whether to try again, and when. A wait that the server asks for
 // counts against the quota of waits, any other against the patience.
@@ -139,7 +160,7 @@ func (c *Client) wait(r Request, failed *Error, host string, try int, quota *tim
 		failed.Asked = 0
 		return asked, true
 	}
-	if _, known := c.known.Load(host); !known && try+1 >= c.policy.Strangers {
+	if _, known := c.known.Load(host); !known && !c.trusted.Load() && try+1 >= c.policy.Strangers {
 		return 0, false
 	}
 	wait := c.policy.backoff(try)

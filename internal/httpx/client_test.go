@@ -124,6 +124,18 @@ func TestStrangers(t *testing.T) {
 	if fault.KindOf(err) != fault.Network || len(*waits) != 2 || !strings.Contains(err.Error(), "no connection") || !strings.Contains(err.Error(), "HF_HUB_OFFLINE") {
 		t.Errorf("%d waits, %v", len(*waits), err)
 	}
+	var told []time.Duration
+	c, waits = client(t, address, Policy{Strangers: 3, Patience: 40 * time.Second})
+	c.notice = func(_ error, wait time.Duration) { told = append(told, wait) }
+	c.sleep = func(_ context.Context, d time.Duration) error {
+		*waits = append(*waits, d)
+		c.policy.Patience -= d // as if the wait had been
+		return nil
+	}
+	c.Trust()
+	if _, err := get(c, address); fault.KindOf(err) != fault.Network || len(*waits) < 5 || len(told) != len(*waits)-2 {
+		t.Errorf("trusted: waits of %v, notices of %v, %v", *waits, told, err)
+	}
 	offline, err := New(Options{Endpoint: address, Offline: true})
 	if err != nil {
 		t.Fatal(err)
