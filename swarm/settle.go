@@ -120,24 +120,31 @@ func agree(reports []report) bool {
 }
 
 // compareStates asks every miner that is there for its state root. A miner that
-// does not answer in time is not counted; one that is gone is taken for gone.
+// does not answer in time is not counted; one that is gone is taken for gone. Who
+// kept us waiting before has as long as the others need, if there are any, and a
+// second more.
 func (v *validator) compareStates(ctx context.Context) ([]report, error) {
 	present := v.seats.present()
 	answers := make([]*report, len(present))
 	ctx, cancel := context.WithTimeout(ctx, v.cfg.RoundDeadline)
 	defer cancel()
-	var wg sync.WaitGroup
+	hurried, hurry := context.WithCancel(ctx)
+	defer hurry()
+	var steady, rest sync.WaitGroup
+	anyone := slices.ContainsFunc(present, func(s control.Seat) bool { return !v.slow.keepsWaiting(s.Peer) })
 	for i, s := range present {
-		wg.Go(func() {
-			ctx, cancel := ctx, context.CancelFunc(func() {})
-			if v.slow.isLate(s.Peer) {
-				ctx, cancel = context.WithTimeout(ctx, time.Second)
-			}
-			defer cancel()
-			answers[i] = v.stateOf(ctx, s)
-		})
+		ctx, group := ctx, &steady
+		if anyone && v.slow.keepsWaiting(s.Peer) {
+			ctx, group = hurried, &rest
+		}
+		group.Go(func() { answers[i] = v.stateOf(ctx, s) })
 	}
-	wg.Wait()
+	steady.Wait()
+	defer time.AfterFunc(time.Second, hurry).Stop()
+	rest.Wait()
+	for i, s := range present {
+		v.slow.reported(s.Peer, answers[i] != nil)
+	}
 	var out []report
 	for _, r := range answers {
 		if r == nil {

@@ -12,6 +12,7 @@ import (
 // is ready to use; it serves one goroutine.
 type stragglers struct {
 	late   map[signed.PeerID]bool    // brought no claim by the last deadline
+	mute   map[signed.PeerID]bool    // reported no state after the last epoch
 	silent map[signed.PeerID]silence // stopped the last rounds that they were in
 }
 
@@ -31,6 +32,17 @@ func (s *stragglers) claimed(p signed.PeerID, inTime bool) {
 
 // isLate reports whether a miner's last claim did not come.
 func (s *stragglers) isLate(p signed.PeerID) bool { return s.late[p] }
+
+// reported notes whether a miner said in time which state it has.
+func (s *stragglers) reported(p signed.PeerID, inTime bool) {
+	if s.mute == nil {
+		s.mute = map[signed.PeerID]bool{}
+	}
+	s.mute[p] = !inTime
+}
+
+// keepsWaiting reports whether a miner let any of its last deadlines pass.
+func (s *stragglers) keepsWaiting(p signed.PeerID) bool { return s.late[p] || s.mute[p] }
 
 // concluded notes who stopped an attempt by silence, and who was part of an
 // average.

@@ -72,4 +72,11 @@ func TestLateClaims(t *testing.T) {
 	if s.claimed(peer(1), true); s.isLate(peer(1)) {
 		t.Error("late for ever")
 	}
+	s.reported(peer(0), false)
+	if !s.keepsWaiting(peer(0)) || s.isLate(peer(0)) || s.keepsWaiting(peer(1)) {
+		t.Error("not the one that reported nothing")
+	}
+	if s.reported(peer(0), true); s.keepsWaiting(peer(0)) {
+		t.Error("mute for ever")
+	}
 }

@@ -33,7 +33,8 @@ type Audited struct {
 	Evidence commit.Evidence `json:"-"`        // against the owner, where the sum is wrong
 }
 
-// Auditor repeats sums (N16) of one attempt.
+// Auditor repeats sums (N16) of one attempt. A member that withholds something
+// once is not asked again: it would cost a deadline each time.
 type Auditor struct {
 	Roster commit.Signed[commit.Roster]
 	// Average holds the digests of all leaves of the average that the attempt
@@ -43,7 +44,8 @@ type Auditor struct {
 	// gradient that it claimed.
 	Inputs func(member int) LeafSource
 
-	shown [][]merkle.Digest // by member: its claimed leaves, once asked for
+	shown   [][]merkle.Digest // by member: its claimed leaves, once asked for
+	refused []error           // by member: why it showed nothing; it is not asked again
 }
 
 // Chunk adds up chunk c from what the members claimed and compares it with the
@@ -128,14 +130,28 @@ func (a *Auditor) leaf(ctx context.Context, leaf int, receipt commit.Signed[comm
 // input has one member show a leaf of its gradient, and checks it.
 func (a *Auditor) input(ctx context.Context, member, leaf int) ([]byte, []merkle.Digest, error) {
 	roster := a.Roster.Doc()
-	shape := roster.Shape()
 	from := a.Inputs(member)
 	if from == nil {
 		return nil, nil, fmt.Errorf("it cannot be asked")
 	}
 	if a.shown == nil {
 		a.shown = make([][]merkle.Digest, len(roster.Members))
+		a.refused = make([]error, len(roster.Members))
 	}
+	if a.refused[member] != nil {
+		return nil, nil, a.refused[member]
+	}
+	data, path, err := a.ask(ctx, from, member, leaf)
+	if err != nil && ctx.Err() == nil {
+		a.refused[member] = err
+	}
+	return data, path, err
+}
+
+// ask is input without a memory for refusals.
+func (a *Auditor) ask(ctx context.Context, from LeafSource, member, leaf int) ([]byte, []merkle.Digest, error) {
+	roster := a.Roster.Doc()
+	shape := roster.Shape()
 	if a.shown[member] == nil {
 		digests, err := from.Digests(ctx)
 		if err != nil {

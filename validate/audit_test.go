@@ -17,9 +17,11 @@ type frozen struct {
 	gradient []float32
 	refuse   bool
 	spoil    bool
+	asked    int
 }
 
 func (f *frozen) Digests(context.Context) ([]merkle.Digest, error) {
+	f.asked++
 	if f.refuse {
 		return nil, errors.New("no")
 	}
@@ -27,6 +29,7 @@ func (f *frozen) Digests(context.Context) ([]merkle.Digest, error) {
 }
 
 func (f *frozen) Leaf(_ context.Context, i int) ([]byte, error) {
+	f.asked++
 	lo, hi := f.shape.LeafSpan(i)
 	data := merkle.AppendFloat32(nil, f.gradient[lo:hi])
 	if f.spoil {
@@ -171,6 +174,10 @@ func TestAuditWithoutInputs(t *testing.T) {
 		spoil(a.members[1])
 		if got := a.chunk(t, 0); got.Equal || !got.Evidence.IsZero() || !slices.Equal(got.Withheld, []uint32{1}) {
 			t.Errorf("%s: %+v", name, got)
+		}
+		asked := a.members[1].asked
+		if got := a.chunk(t, 1); !slices.Equal(got.Withheld, []uint32{1}) || a.members[1].asked != asked {
+			t.Errorf("%s: asked %d times for a second chunk; %+v", name, a.members[1].asked-asked, got)
 		}
 	}
 }
