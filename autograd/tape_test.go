@@ -289,6 +289,51 @@ func TestMisusePanics(t *testing.T) {
 	}
 }
 
+// TestAttentionByHeadsAndByGroups: the derivative has the same bits whether
+// threads share heads or, where these are few, groups of rows.
+func TestAttentionByHeadsAndByGroups(t *testing.T) {
+	defer f32.SetThreads(0)
+	var want []float32
+	for _, threads := range []int{1, 16} {
+		f32.SetThreads(threads)
+		var tape Tape
+		x := input(1, 2*attentionRows+3, 2*3*5, 1)
+		seedGradient(tape.Attention(x, 2), 2)
+		tape.Backward(Mark{})
+		if want == nil {
+			want = x.gradient
+		}
+		equalBits(t, "dx", x.gradient, want)
+	}
+}
+
+// TestMisuseOfAttention: a derivative over more positions than a block has, and
+// a cache that does not fit or a tape that would have to remember.
+func TestMisuseOfAttention(t *testing.T) {
+	forward := &Tape{ForwardOnly: true}
+	for name, f := range map[string]func(){
+		"long derivative": func() {
+			var tape Tape
+			seedGradient(tape.Attention(input(1, 1025, 3, 1), 1), 2)
+			tape.Backward(Mark{})
+		},
+		"cached and remembered": func() { new(Tape).CachedAttention(input(1, 2, 6, 1), 1, NewKeyValues(4, 2)) },
+		"cached batch":          func() { forward.CachedAttention(input(2, 2, 6, 1), 1, NewKeyValues(4, 2)) },
+		"full cache":            func() { forward.CachedAttention(input(1, 5, 6, 1), 1, NewKeyValues(4, 2)) },
+		"cache of other width":  func() { forward.CachedAttention(input(1, 2, 6, 1), 1, NewKeyValues(4, 3)) },
+		"heads":                 func() { forward.CachedAttention(input(1, 2, 6, 1), 3, NewKeyValues(4, 2)) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
 // TestLogitsHaveOneConsumer: CrossEntropy overwrites its logits, so a second
 // reader would be wrong and is refused.
 func TestLogitsHaveOneConsumer(t *testing.T) {

@@ -51,6 +51,22 @@ func TestOracle(t *testing.T) {
 	}
 }
 
+// TestLongSequences: beyond 1024 positions there is a loss, with attention over
+// two blocks of N6, but no gradient.
+func TestLongSequences(t *testing.T) {
+	c := Config{Layers: 1, Heads: 2, Embd: 8, Inner: 8, Positions: 1100, Vocab: 33, LayerNormEpsilon: 1e-5, EndOfText: 32}
+	m, p := newModel(t, c), hashedParameters(c)
+	batch := testBatch(c, 1, c.Positions)
+	tally, err := m.Loss(p, batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, "loss of 1100 positions", tally.Loss, newOracle(p).run(batch), 8)
+	if err := m.Gradient(p, batch, NewAccumulator(m.Layout)); fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), "1024") {
+		t.Errorf("gradient of 1100 positions: %v", err)
+	}
+}
+
 // TestOracleFiniteDifferences checks the oracle itself, and with it the whole
 // model, by central differences of its loss: some elements of every tensor.
 func TestOracleFiniteDifferences(t *testing.T) {
