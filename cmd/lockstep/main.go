@@ -18,17 +18,21 @@ func main() {
 // run executes one command line and returns its exit code (DESIGN: results on
 // stdout, everything else on stderr).
 func run(args []string, stdout, stderr io.Writer) int {
-	app := &app{stdout: stdout, stderr: stderr}
+	results := &careful{to: stdout}
+	app := &app{stdout: results, stderr: stderr}
 	root := app.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(results)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		err = results.err // a result that nobody can read is none
+	}
 	if err == nil {
 		return 0
 	}
 	kind := fault.KindOf(err)
-	if !app.started { // cobra refused the command line before any verb ran
+	if !app.started && results.err == nil { // cobra refused the command line before any verb ran
 		kind = fault.Usage
 	}
 	fmt.Fprintf(stderr, "lockstep: %v\n", err)
@@ -36,4 +40,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "Run 'lockstep --help', or the command with --help, for usage.")
 	}
 	return int(kind)
+}
+
+// careful remembers the first error of writing results, which those who print
+// line by line need not look at.
+type careful struct {
+	to  io.Writer
+	err error
+}
+
+func (c *careful) Write(b []byte) (int, error) {
+	n, err := c.to.Write(b)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }

@@ -28,6 +28,7 @@ type app struct {
 type verb func(ctx context.Context, c config.Config, t *observe.Terminal) error
 
 func (a *app) root() *cobra.Command {
+	cobra.EnableCommandSorting = false // they stand in the order in which one meets them
 	root := &cobra.Command{
 		Use:   "lockstep",
 		Short: "Train GPT-2 with strangers, and check every gradient bit for bit",
