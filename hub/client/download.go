@@ -17,6 +17,7 @@ import (
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
+	"lockstep/internal/httpx"
 )
 
 // remote is what the server says of a file.
@@ -277,7 +278,7 @@ func (d *download) get() error {
 	default:
 		text, _ := io.ReadAll(io.LimitReader(r.Body, 4096)) // the status matters more
 		err := statusError(r, text, d.repo.client.now())
-		if r.Request.URL.Host != d.repo.client.endpoint.Host {
+		if !httpx.SameOrigin(r.Request.URL, d.repo.client.endpoint) {
 			err = expired(err)
 		}
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
+	"lockstep/internal/httpx"
 )
 
 // StatusError is an answer that is no success.
@@ -64,9 +65,10 @@ const maxErrorText = 500
 // statusError reads the error of an answer: code and message are in headers, in
 // JSON, or nowhere.
 func statusError(r *http.Response, body []byte, now time.Time) error {
+	asked, _ := httpx.Asked(r.StatusCode, r.Header, now)
 	e := &StatusError{
 		Method: r.Request.Method, Path: r.Request.URL.Path, Status: r.StatusCode, Code: r.Header.Get("X-Error-Code"),
-		Message: r.Header.Get("X-Error-Message"), Wait: wait(r.Header, r.StatusCode, now),
+		Message: r.Header.Get("X-Error-Message"), Wait: asked,
 	}
 	for _, name := range []string{"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"} {
 		if e.Request == "" {

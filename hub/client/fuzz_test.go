@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lockstep/hub"
+	"lockstep/internal/httpx"
 )
 
 // said answers every request with the same words.
@@ -83,7 +84,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Add(`"api";r=0;t=55`, "7", `W/"abc"`, "abc")
 	f.Add("", "Wed, 21 Oct 2026 07:28:00 GMT", `"`+etagOf("x")+`"`, `{"error":["a","b"]}`)
 	f.Fuzz(func(t *testing.T, rate, after, etag, body string) {
-		if d := wait(http.Header{"Ratelimit": {rate}, "Retry-After": {after}}, 429, time.Unix(0, 0)); d < 0 {
+		if d, _ := httpx.Asked(429, http.Header{"Ratelimit": {rate}, "Retry-After": {after}}, time.Unix(0, 0)); d < 0 {
 			t.Errorf("a wait of %v", d)
 		}
 		if e := cleanETag(etag); isDigest(e) && strings.ContainsAny(e, `/\.`) {

@@ -19,11 +19,13 @@ import (
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
+	"lockstep/internal/httpx"
 )
 
 const (
 	maxAnswer    = 64 << 20 // bytes of a JSON answer
 	maxRedirects = 10
+	longestWait  = 60 * time.Second // that a server can make a client wait in one go
 	stallTime    = 60 * time.Second // without a byte in either direction
 	answerTime   = 3 * time.Minute  // for the first byte of an answer
 )
@@ -42,8 +44,9 @@ type Client struct {
 
 // New returns a client. It sends nothing yet.
 func New(c Config) (*Client, error) {
-	c.Endpoint = strings.TrimRight(cmp.Or(c.Endpoint, DefaultEndpoint), "/")
-	if err := checkEndpoint(c.Endpoint); err != nil {
+	c.Endpoint = strings.TrimRight(cmp.Or(c.Endpoint, httpx.DefaultEndpoint), "/")
+	u, err := httpx.ParseEndpoint(c.Endpoint)
+	if err != nil {
 		return nil, err
 	}
 	if c.Backoff.Attempts == 0 && c.Backoff.Sleep == nil {
@@ -56,10 +59,6 @@ func New(c Config) (*Client, error) {
 		c.Transport = newTransport()
 	}
 	c.Agent = cmp.Or(c.Agent, "lockstep") + "; go/" + strings.TrimPrefix(runtime.Version(), "go")
-	u, err := url.Parse(c.Endpoint)
-	if err != nil {
-		return nil, err
-	}
 	k := &Client{config: c, endpoint: u, now: time.Now}
 	k.http = &http.Client{Transport: guard{k}, CheckRedirect: k.checkRedirect}
 	return k, nil
@@ -96,8 +95,7 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Del("Authorization")
 	r.Header.Set("User-Agent", k.config.Agent)
 	r.Header.Set("Accept-Encoding", "identity")
-	own := r.URL.Scheme == k.endpoint.Scheme && r.URL.Host == k.endpoint.Host
-	if own && k.config.Token != "" && r.Context().Value(bareKey{}) == nil {
+	if httpx.SameOrigin(r.URL, k.endpoint) && k.config.Token != "" && r.Context().Value(bareKey{}) == nil {
 		r.Header.Set("Authorization", "Bearer "+k.config.Token)
 	}
 	return k.config.Transport.RoundTrip(r)
@@ -115,7 +113,7 @@ func (k *Client) checkRedirect(r *http.Request, via []*http.Request) error {
 		return fault.Errorf(fault.Refused, "more than %d redirects from %s", maxRedirects, via[0].URL.Redacted())
 	case r.URL.Scheme != "http" && r.URL.Scheme != "https":
 		return fault.Errorf(fault.Refused, "%s redirects to %s", via[0].URL.Redacted(), r.URL.Scheme)
-	case r.Context().Value(stayKey{}) != nil && r.URL.Host != k.endpoint.Host:
+	case r.Context().Value(stayKey{}) != nil && !httpx.SameOrigin(r.URL, k.endpoint):
 		return http.ErrUseLastResponse
 	}
 	return nil

@@ -23,9 +23,9 @@ type Settings struct {
 }
 
 // FromEnvironment reads the settings through get, which is os.Getenv. A token
-// is looked for as Python's library does it; HF_HUB_DISABLE_IMPLICIT_TOKEN
-// leaves out the file that `huggingface-cli login` writes. An endpoint that is no
-// http or https address is a fault.Config error.
+// is looked for as Python's library does it; with HF_HUB_DISABLE_IMPLICIT_TOKEN
+// neither a variable nor the file that `huggingface-cli login` writes gives one.
+// An endpoint that is no http or https address is a fault.Config error.
 func FromEnvironment(get func(string) string) (Settings, error) {
 	s := Settings{
 		Endpoint: strings.TrimRight(first(get("HF_ENDPOINT"), DefaultEndpoint), "/"),
@@ -34,14 +34,23 @@ func FromEnvironment(get func(string) string) (Settings, error) {
 	if _, err := ParseEndpoint(s.Endpoint); err != nil {
 		return Settings{}, fault.Errorf(fault.Config, "HF_ENDPOINT: %w", err)
 	}
-	s.Home = get("HF_HOME")
-	if s.Home == "" {
-		s.Home = filepath.Join(first(get("XDG_CACHE_HOME"), filepath.Join(get("HOME"), ".cache")), "huggingface")
+	expand := func(path string) string {
+		if rest, ok := strings.CutPrefix(path, "~/"); ok {
+			return filepath.Join(first(get("HOME"), get("USERPROFILE")), filepath.FromSlash(rest))
+		}
+		return path
 	}
-	s.Cache = first(get("HF_HUB_CACHE"), get("HUGGINGFACE_HUB_CACHE"), filepath.Join(s.Home, "hub"))
+	s.Home = expand(get("HF_HOME"))
+	if s.Home == "" {
+		s.Home = filepath.Join(expand(first(get("XDG_CACHE_HOME"), "~/.cache")), "huggingface")
+	}
+	s.Cache = expand(first(get("HF_HUB_CACHE"), get("HUGGINGFACE_HUB_CACHE"), filepath.Join(s.Home, "hub")))
+	if truth(get("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
+		return s, nil
+	}
 	s.Token = clean(first(get("HF_TOKEN"), get("HUGGING_FACE_HUB_TOKEN")))
-	if s.Token == "" && !truth(get("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
-		file, err := os.ReadFile(first(get("HF_TOKEN_PATH"), filepath.Join(s.Home, "token")))
+	if s.Token == "" {
+		file, err := os.ReadFile(expand(first(get("HF_TOKEN_PATH"), filepath.Join(s.Home, "token"))))
 		if err == nil && len(file) <= maxToken {
 			s.Token = clean(string(file))
 		}
