@@ -20,11 +20,14 @@ const keepConcluded = maxTries
 // judge decides the attempt if it can be decided now.
 func (l *Leader) judge() {
 	t := l.tally
-	if root, ok := t.elected(); ok && t.seen(root) {
+	root, elected := t.elected()
+	switch {
+	case !elected:
+	case t.seen(root) && !t.anyoneConvicted():
 		l.decide(commit.Decision{Verdict: commit.Commit, Result: root}, nil)
 		return
-	} else if ok && (len(t.witness.Missing) > 0 || !t.witness.Root.IsZero()) {
-		t.doom(l.now) // elected is what this node does not see
+	case t.seen(root) || len(t.witness.Missing) > 0 || !t.witness.Root.IsZero():
+		t.doom(l.now) // elected is what must not be, or what this node does not see
 	}
 	if !t.winnable() || l.anyoneLost() {
 		t.doom(l.now)
@@ -44,6 +47,12 @@ func (l *Leader) judge() {
 // that nobody has.
 func (t *tally) seen(root merkle.Digest) bool {
 	return !t.roster.Observes(t.msg.Roster.Signer()) || t.witness.Root == root
+}
+
+// anyoneConvicted reports whether a member is proved wrong: nothing of it must be
+// averaged, however many voted for that.
+func (t *tally) anyoneConvicted() bool {
+	return slices.ContainsFunc(t.convicted, func(k commit.Kind) bool { return k != 0 })
 }
 
 // elected returns the root that more than two thirds of the members voted for.

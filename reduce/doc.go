@@ -66,7 +66,7 @@
 //	   each epoch.
 //	 7 Epochs and attempts only go forward; nobody votes twice on one roster.
 //	 8 Nothing is applied without a certificate, and no COMMIT is made on two
-//	   thirds of the votes or fewer.
+//	   thirds of the votes or fewer, or over a member that is proved wrong.
 //	 9 The divisor is the token count of the commitments.
 //	10 Every chunk has one owner; all nodes compute the same parts.
 //	11 The leader's caller holds the votes and commitments behind a COMMIT before

@@ -48,14 +48,24 @@ func (l *Leader) equivocated(by int, first, second signed.Envelope) {
 // opening checks what member i shows.
 func (l *Leader) opening(i int, msg OpeningMessage) {
 	t := l.tally
-	if t.set.Set.IsZero() || msg.Opening.Signer() != t.roster.Members[i].Peer || !t.openings[i].IsZero() {
+	m := t.roster.Members[i]
+	if t.set.Set.IsZero() || msg.Opening.Signer() != m.Peer || msg.Opening.Doc().UID != m.UID || !t.openings[i].IsZero() {
 		return
 	}
-	t.openings[i] = msg.Opening
-	if msg.Opening.Doc().Opens(t.commitments[i].Doc(), t.roster.Members[i]) {
-		return
+	if !t.opened(i, msg.Opening) {
+		t.doom(l.now)
 	}
-	l.evidence(i, recommitted(t.msg.Roster, msg.Opening, t.commitments[i]))
+}
+
+// opened keeps what member i shows, and reports whether it is what it claimed and
+// committed to. Else the member is convicted.
+func (t *tally) opened(i int, o commit.Signed[commit.Opening]) bool {
+	t.openings[i] = o
+	if o.Doc().Opens(t.commitments[i].Doc(), t.roster.Members[i]) {
+		return true
+	}
+	t.convict(recommitted(t.msg.Roster, o, t.commitments[i]))
+	return false
 }
 
 // receipt keeps the first receipt of an owner and compares later ones with it,
@@ -64,7 +74,7 @@ func (l *Leader) receipt(by int, r commit.Signed[commit.Receipt]) {
 	t := l.tally
 	i := t.roster.Index(r.Signer())
 	switch {
-	case i < 0 || r.Doc().Roster != t.id:
+	case i < 0 || r.Doc().Roster != t.id || r.Doc().UID != t.roster.Members[i].UID:
 	case t.receipts[i].IsZero():
 		t.receipts[i] = r
 	case t.receipts[i].Digest() != r.Digest():

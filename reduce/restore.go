@@ -111,7 +111,7 @@ func (l *Leader) restoreDocuments(r Record) error {
 		} else if rc, i := signedUnder(t, e, func(r commit.Receipt) merkle.Digest { return r.Roster }); i >= 0 {
 			t.receipts[i] = rc
 		} else if o, i := signedUnder(t, e, func(o commit.Opening) merkle.Digest { return o.Roster }); i >= 0 {
-			t.openings[i] = o
+			t.opened(i, o)
 		} else {
 			return fault.Errorf(fault.Damaged, "journal: a document that is not of epoch %d, attempt %d", t.roster.Epoch, t.roster.Attempt)
 		}

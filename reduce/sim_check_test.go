@@ -393,6 +393,9 @@ func (c *checker) concluded(a Concluded) {
 		c.fail(18, "epoch %d is tried again without excluding anybody", d.Epoch)
 	}
 	if d.Verdict == commit.Commit {
+		if len(a.Evidence) > 0 {
+			c.fail(8, "epoch %d is certified although a member is proved wrong", d.Epoch)
+		}
 		c.audit(a)
 	}
 	if took := c.w.now - max(c.opened, c.w.validator().awake); took > c.w.plan.deadline+c.w.plan.deadline/10 {

@@ -97,8 +97,12 @@ func (t *tally) owes(i int) bool {
 	return t.votes[i].IsZero()
 }
 
-// convict keeps evidence that judges as it says, and reports whether it does.
+// convict keeps evidence of this attempt that judges as it says, and reports
+// whether it does. What somebody did in another one was decided there.
 func (t *tally) convict(e commit.Evidence) bool {
+	if e.Roster.Digest() != t.id {
+		return false
+	}
 	f, err := commit.Judge(e)
 	if err != nil {
 		return false

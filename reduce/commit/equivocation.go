@@ -80,10 +80,12 @@ func equivocated[T placed](e Evidence) (Finding, bool) {
 		return Finding{}, false
 	}
 	f := Finding{Accused: a.signer, Kind: Equivocation}
-	if r, err := Open[Roster](e.Roster); err == nil {
-		if i := r.doc.Index(a.signer); i >= 0 {
-			f.UID = r.doc.Members[i].UID
-		}
+	r, err := Open[Roster](e.Roster)
+	if p := a.doc.place(); !p.roster.IsZero() && (err != nil || r.digest != p.roster) {
+		return Finding{}, false // of which attempt, nobody could say
+	}
+	if i := r.doc.Index(a.signer); i >= 0 {
+		f.UID = r.doc.Members[i].UID
 	}
 	f.Text = fmt.Sprintf("%s signed two documents %s: %s and %s", a.signer.Short(), a.doc.domain(), a.digest.Short(), b.digest.Short())
 	return f, true

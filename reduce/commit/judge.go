@@ -25,7 +25,7 @@ type Finding struct {
 //	NonFinite     Roster; First: Header; Leaf; Data: bytes under one of its digests
 //	Fork          Roster; First: gather Header; Second: Receipt; Leaf, LeafDigest, Path: that leaf under the receipt
 //	WrongSum      Roster; First: Receipt; Leaf, LeafDigest, Path as for Fork; Inputs, Paths: the leaf of every member
-//	Equivocation  First, Second: two documents for one place
+//	Equivocation  First, Second: two documents for one place; Roster, where they name one
 //
 // No honest member can be convicted: see the package comment.
 func Judge(e Evidence) (Finding, error) {
