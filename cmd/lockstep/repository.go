@@ -52,7 +52,7 @@ func openRepository(ctx context.Context, c config.Config) (hub.Repository, error
 	if err != nil {
 		return nil, err
 	}
-	settings.Endpoint = c.Hub.URL
+	settings.Endpoint, settings.Offline = c.Hub.URL, false // a Hub that is named is to be spoken to
 	if c.Hub.Token != "" {
 		token, err := os.ReadFile(c.Hub.Token)
 		if err != nil {

@@ -245,23 +245,29 @@ func (s *screen) status() {
 
 // printSwarm writes the result of a network for a person.
 func (a *app) printSwarm(n *network, took time.Duration) {
-	losses := make([]float64, len(n.summary.Epochs))
-	for i, e := range n.summary.Epochs {
-		losses[i] = e.Loss
+	if len(n.summary.Epochs) == 0 {
+		return
 	}
-	if len(losses) > 0 {
-		fmt.Fprintln(a.stdout)
-		a.printMiners(n.summary)
-		last := n.summary.Epochs[len(losses)-1]
-		epochs := fmt.Sprintf("%d epochs in %s", len(losses), observe.Duration(took))
-		if later := len(losses) - int(n.base); n.base > 0 && later > 0 {
-			epochs = fmt.Sprintf("%d epochs, the last %d in %s", len(losses), later, observe.Duration(took))
+	var losses []float64
+	tag := "" // the newest
+	for _, e := range n.summary.Epochs {
+		losses = append(losses, e.Loss)
+		if e.Tag != "" {
+			tag = e.Tag
 		}
-		fmt.Fprintf(a.stdout, "\nloss %.4f -> %.4f  %s  %s\n", losses[0], losses[len(losses)-1], observe.Sparkline(losses), epochs)
-		repo := repositoryName(n.config)
-		fmt.Fprintf(a.stdout, "state root %s\n\nuse it    lockstep generate --model %s@%s --prompt \"The\"\ncheck it  lockstep verify %s\n",
-			last.StateRoot, repo, last.Tag, filepath.Join(n.dir, "evidence", "1-0"))
 	}
+	last := n.summary.Epochs[len(losses)-1]
+	epochs := fmt.Sprintf("%d epochs in %s", len(losses), observe.Duration(took))
+	if later := len(losses) - int(n.base); n.base > 0 && later > 0 {
+		epochs = fmt.Sprintf("%d epochs, the last %d in %s", len(losses), later, observe.Duration(took))
+	}
+	fmt.Fprintln(a.stdout)
+	a.printMiners(n.summary)
+	fmt.Fprintf(a.stdout, "\nloss %.4f -> %.4f  %s  %s\nstate root %s\n\n", losses[0], last.Loss, observe.Sparkline(losses), epochs, last.StateRoot)
+	if tag != "" {
+		fmt.Fprintf(a.stdout, "use it    lockstep generate --model %s@%s --prompt \"The\"\n", repositoryName(n.config), tag)
+	}
+	fmt.Fprintf(a.stdout, "check it  lockstep verify %s\n", filepath.Join(n.dir, "evidence", "1-0"))
 }
 
 // printMiners writes the table of miners.
