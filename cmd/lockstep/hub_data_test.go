@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -11,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -165,4 +168,35 @@ func TestSwarmOnARoughLine(t *testing.T) {
 			t.Errorf("tag %d is missing:\n%s", epoch, &out)
 		}
 	}
+}
+
+// TestDatasetsLoadsAMirror has Hugging Face's datasets, and pyarrow below it,
+// load a served dataset.
+func TestDatasetsLoadsAMirror(t *testing.T) {
+	python := cmp.Or(os.Getenv("TEST_PYTHON"), "python3")
+	if err := exec.Command(python, "-c", "import datasets").Run(); err != nil {
+		t.Skipf("skipped: %s has no datasets; TEST_PYTHON may name one that has", python)
+	}
+	mirror(t)
+	rows := map[string]string{}
+	for _, row := range []string{"0", "57", "199"} {
+		var shown stream.Shown
+		lockstep(t, &shown, "data", "show", "--data", mirrored, "--row", row, "--cache", "none", "--json")
+		rows[row] = shown.Text
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expected := filepath.Join(t.TempDir(), "expected.json")
+	if err := os.WriteFile(expected, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "datasets_client.py"), "HuggingFaceFW/fineweb", "v1", "sample/350BT", expected)
+	cmd.Env = append(os.Environ(), "HF_DATASETS_CACHE="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }
