@@ -13,8 +13,9 @@ import (
 // CardInfo is what a model card says. All of it must be the same for every
 // member of the network, or two pushers of one epoch would disagree.
 type CardInfo struct {
-	Name         string // of the model's configuration, such as "distilgpt2"
-	BaseModel    string // Hub id of the weights the run began with, "" if random
+	Name         string        // of the model's configuration, such as "distilgpt2"
+	BaseModel    string        // Hub id of the weights the run began with, "" if not known
+	Initial      merkle.Digest // root of those weights; zero if they are random
 	Datasets     []string
 	License      string // "" leaves it out
 	Epoch        uint64
@@ -55,6 +56,9 @@ func (c CardInfo) body(b *strings.Builder) {
 	b.WriteString("Trained by a lockstep network: several miners computed gradients on their own segments of the text, validators recomputed them\n" +
 		"bit for bit, and an all-reduce averaged exactly those gradients. Anyone with the same text can do it again and get the same bytes.\n\n")
 	start := "random weights"
+	if !c.Initial.IsZero() {
+		start = "given weights, root " + code(c.Initial.String())
+	}
 	if c.BaseModel != "" {
 		start = code(c.BaseModel)
 	}

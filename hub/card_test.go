@@ -37,6 +37,11 @@ func TestCard(t *testing.T) {
 			t.Errorf("a card without it has %q", unwanted)
 		}
 	}
+	given := plain
+	given.Initial = merkle.Digest{4}
+	if !strings.Contains(string(Card(given)), "| began with | given weights, root `0400") {
+		t.Error("a card takes given weights for random ones")
+	}
 	if !strings.Contains(got, "random weights") {
 		t.Error("the card does not say that the weights were random")
 	}

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"fmt"
+	"strings"
 
 	"lockstep/hub"
 	"lockstep/hub/safetensors"
@@ -62,6 +63,8 @@ func (p *Published) Weights() (*safetensors.Encoder, error) {
 func (p *Published) card() []byte {
 	return hub.Card(hub.CardInfo{
 		Name:         p.Run.Model.Name,
+		Initial:      p.Run.Init.Parameters,
+		Datasets:     datasetsOf(p.Run.Data.Source),
 		Epoch:        p.Epoch,
 		Loss:         p.Loss,
 		Tokens:       p.Tokens,
@@ -74,6 +77,21 @@ func (p *Published) card() []byte {
 			fmt.Sprintf("lockstep verify DIR/evidence/%d-UID", p.Epoch+1),
 		},
 	})
+}
+
+// datasetsOf is the Hub id in the name of a source, if it has one: of
+// hf://datasets/OWNER/NAME@REVISION/PATH and rows://OWNER/NAME/CONFIG/SPLIT.
+func datasetsOf(source string) []string {
+	rest, ok := strings.CutPrefix(source, "hf://datasets/")
+	if !ok {
+		rest, ok = strings.CutPrefix(source, "rows://")
+	}
+	parts := strings.SplitN(rest, "/", 3)
+	if !ok || len(parts) < 2 {
+		return nil
+	}
+	name, _, _ := strings.Cut(parts[1], "@")
+	return []string{parts[0] + "/" + name}
 }
 
 // Message returns the commit message of the epoch.

@@ -58,3 +58,15 @@ func TestPublishedFilesAreTheSameFromEverybody(t *testing.T) {
 		t.Error("other weights pass as the same epoch")
 	}
 }
+
+func TestDatasetsOfASource(t *testing.T) {
+	for source, want := range map[string]string{
+		"hf://datasets/HuggingFaceFW/fineweb@0123abcd/sample/350BT": "HuggingFaceFW/fineweb",
+		"rows://HuggingFaceFW/fineweb/sample-350BT/train":           "HuggingFaceFW/fineweb",
+		"builtin/1": "", "parquet": "", "hf://datasets/x": "",
+	} {
+		if got := strings.Join(datasetsOf(source), " "); got != want {
+			t.Errorf("%s: %q, want %q", source, got, want)
+		}
+	}
+}
