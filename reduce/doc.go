@@ -54,7 +54,9 @@
 //
 // # Invariants
 //
-// The simulator checks these after every event, by these numbers:
+// The simulator checks these after every event, by these numbers. TestSimulation
+// plays 2,000 seeds, in some 20 seconds of processor time, and 60 with -short; a
+// list of planted defects is found within them (TestMutants).
 //
 //	 1 Two nodes that apply an epoch apply the same bytes and reach one state.
 //	 2 The bytes are the sum over exactly the certificate's members divided by
@@ -71,14 +73,15 @@
 //	10 Every chunk has one owner; all nodes compute the same parts.
 //	11 The leader's caller holds the votes and commitments behind a COMMIT before
 //	   it takes the step, whatever crashes.
-//	12 Equivocation leaves evidence; no evidence convicts an honest peer.
+//	12 Who shows the leader two documents for one place is convicted; no evidence
+//	   convicts an honest peer; none is missing when a decision rests on it.
 //	13 A wrong sum is convicted by an audit of one of its leaves.
 //	14 NaN and Inf are never applied.
 //	15 A member holds no more chunks than it granted credit for.
 //	16 An attempt is decided by its deadline while the leader lives.
 //	17 Once faults stop, all honest nodes reach the last epoch.
 //	18 A retry excludes somebody, or the leader pauses first.
-//	20 A seed gives one trace.
+//	20 A seed gives one trace, of every byte in every message and record.
 //	21 Damaged bytes do not pass for documents.
 //
 // # Runs

@@ -42,6 +42,9 @@ func (l *Leader) commitment(i int, msg CommitmentMessage) {
 
 func (l *Leader) equivocated(by int, first, second signed.Envelope) {
 	t := l.tally
+	if l.cfg.mutant == forgiveEquivocation {
+		return
+	}
 	l.evidence(by, commit.Evidence{Kind: commit.Equivocation, Roster: t.msg.Roster.Envelope(), First: first, Second: second})
 }
 
@@ -49,7 +52,13 @@ func (l *Leader) equivocated(by int, first, second signed.Envelope) {
 func (l *Leader) opening(i int, msg OpeningMessage) {
 	t := l.tally
 	m := t.roster.Members[i]
-	if t.set.Set.IsZero() || msg.Opening.Signer() != m.Peer || msg.Opening.Doc().UID != m.UID || !t.openings[i].IsZero() {
+	if t.set.Set.IsZero() || msg.Opening.Signer() != m.Peer || msg.Opening.Doc().UID != m.UID {
+		return
+	}
+	if known := t.openings[i]; !known.IsZero() {
+		if known.Digest() != msg.Opening.Digest() {
+			l.equivocated(i, known.Envelope(), msg.Opening.Envelope())
+		}
 		return
 	}
 	if !t.opened(i, msg.Opening) {

@@ -28,6 +28,7 @@ type checker struct {
 	certificates []commit.Certificate // verified already
 	opened       time.Duration        // of the newest roster
 	proved       map[slot]bool        // epoch and uid of those whose evidence was handed over
+	statements   []statement
 	evidence     int
 	aborts       int
 }
@@ -35,7 +36,7 @@ type checker struct {
 type input struct {
 	root     merkle.Digest
 	gradient []float32 // the member's own slice
-	bits     []uint32  // as it was when frozen
+	copy     []float32 // as it was when frozen; honest gradients have no NaN
 }
 
 type result struct {
@@ -69,11 +70,11 @@ func (c *checker) froze(n *node, x []float32) {
 	if n.role != honest {
 		return
 	}
-	in := input{root: n.claim.Doc().Gradient, gradient: x}
-	for _, v := range x {
-		in.bits = append(in.bits, math.Float32bits(v))
+	root := n.claim.Doc().Gradient
+	if slices.ContainsFunc(c.inputs, func(in input) bool { return in.root == root }) {
+		return // the same memory, frozen before
 	}
-	c.inputs = append(c.inputs, in)
+	c.inputs = append(c.inputs, input{root, x, slices.Clone(x)})
 }
 
 // action looks at what a machine wants done.
@@ -389,6 +390,7 @@ func (c *checker) concluded(a Concluded) {
 	for _, e := range a.Evidence {
 		c.convicted(e)
 	}
+	c.contradicted(a)
 	if d.Verdict == commit.Abort && a.Retry && len(d.Excluded) == 0 {
 		c.fail(18, "epoch %d is tried again without excluding anybody", d.Epoch)
 	}
@@ -403,105 +405,11 @@ func (c *checker) concluded(a Concluded) {
 	}
 }
 
-// provenFirst: no decision is journalled that rests on evidence which was not
-// handed over before.
-func (c *checker) provenFirst(r Record) {
-	if r.Kind != RecordCertificate {
-		return
-	}
-	s, err := commit.Open[commit.Decision](r.Envelopes[0])
-	if !c.must(err) {
-		return
-	}
-	d := s.Doc()
-	for _, x := range d.Excluded {
-		if x.Kind.Provable() && !c.proved[slot{d.Epoch, x.UID}] && s.Signer() == c.w.validator().id {
-			c.fail(12, "uid %d is convicted of %s in a decision that comes before its evidence", x.UID, x.Kind)
-		}
-	}
-}
-
-func (c *checker) convicted(e commit.Evidence) {
-	again, err := commit.ParseEvidence(e.Encode())
-	if !c.must(err) {
-		return
-	}
-	f, err := commit.Judge(again)
-	if err != nil {
-		c.fail(12, "evidence of %s does not convict: %v", e.Kind, err)
-		return
-	}
-	n := c.w.nodeOf(f.Accused)
-	if n == nil || n.role == honest {
-		c.fail(12, "an honest peer is convicted: %s", f.Text)
-	}
-	c.evidence++
-}
-
-// audit redoes leaves of the average from the members' own gradients: it must
-// convict exactly the owners whose sum is wrong.
-func (c *checker) audit(a Concluded) {
-	r := a.Roster.Doc()
-	shape := r.Shape()
-	right := shape.Digests(merkle.KindAverage, c.oracle(r))
-	for _, rc := range a.Receipts {
-		i := r.Index(rc.Signer())
-		member, ok := c.w.nodes[r.Members[i].UID].machines[0].(*Member)
-		if !ok || member.round == nil || member.round.id != a.Roster.Digest() {
-			continue
-		}
-		lo, hi := shape.PartLeafSpan(r.Members[i].Part)
-		leaves := member.round.member.receipt.Leaves
-		if len(leaves) != hi-lo || merkle.Root(leaves) != rc.Doc().Result {
-			continue // a liar's machine; its receipt is another one
-		}
-		sample := -1 // an honest leaf, now and then
-		if c.w.rng.IntN(4) == 0 {
-			sample = lo + c.w.rng.IntN(hi-lo)
-		}
-		for leaf := lo; leaf < hi; leaf++ {
-			wrong := right[leaf] != leaves[leaf-lo]
-			if !wrong && leaf != sample {
-				continue
-			}
-			e := c.auditLeaf(a, rc, leaf, leaves, lo)
-			_, err := commit.Judge(e)
-			if wrong != (err == nil) {
-				c.fail(13, "audit of leaf %d of uid %d: wrong %v, verdict %v", leaf, r.Members[i].UID, wrong, err)
-			}
-			if err == nil {
-				c.convicted(e)
-			}
-		}
-	}
-}
-
-func (c *checker) auditLeaf(a Concluded, rc commit.Signed[commit.Receipt], leaf int, leaves []merkle.Digest, lo int) commit.Evidence {
-	r := a.Roster.Doc()
-	e := commit.Evidence{
-		Kind: commit.WrongSum, Roster: a.Roster.Envelope(), First: rc.Envelope(),
-		Leaf: uint32(leaf), LeafDigest: leaves[leaf-lo], Path: merkle.Prove(leaves, leaf-lo),
-	}
-	from, to := r.Shape().LeafSpan(leaf)
-	for _, m := range r.Members {
-		d := c.w.nodes[m.UID].work(r.Epoch, r.Base)
-		b := make([]byte, 4*(to-from))
-		commit.Encode(b, d.gradient[from:to])
-		e.Inputs = append(e.Inputs, b)
-		e.Paths = append(e.Paths, merkle.Prove(d.leaves, leaf))
-	}
-	return e
-}
-
 // always holds after every event: inputs are untouched, memory is bounded.
 func (c *checker) always() {
-	if c.w.events%8 == 0 {
-		for _, in := range c.inputs {
-			for i, v := range in.gradient {
-				if math.Float32bits(v) != in.bits[i] {
-					c.fail(5, "a frozen gradient changed at %d", i)
-				}
-			}
+	for _, in := range c.inputs {
+		if !slices.Equal(in.gradient, in.copy) {
+			c.fail(5, "a frozen gradient changed: root %s", in.root.Short())
 		}
 	}
 	for _, n := range c.w.nodes[:c.w.plan.members] {

@@ -210,6 +210,9 @@ func (w *world) thaw(n *node) {
 }
 
 func (w *world) step(n *node, i int, e Event) {
+	if a, ok := e.(Arrival); ok {
+		w.checker.given(n, a)
+	}
 	actions := n.machines[i].Step(w.now, e)
 	if n.role != honest {
 		actions = n.role.twist(n, actions)
@@ -260,6 +263,7 @@ func (w *world) carryOut(n *node, i int, a Action) bool {
 		return false
 	}
 	w.show("    %d: %T", n.uid, a)
+	w.trace.action(n, i, a)
 	w.checker.action(n, a)
 	switch a := a.(type) {
 	case Append:

@@ -22,6 +22,7 @@ const (
 	twoReceipts       // gives half of the peers another average and receipt
 	forker            // its averaged chunks differ from its receipt
 	twoVotes          // votes for two results
+	twoOpenings       // opens to the validator in two ways
 	lyingVoter        // votes for a result of its own
 	wrongSum          // leaves one gradient out, consistently
 	slanderer         // complains about everybody, with bogus evidence
@@ -106,6 +107,9 @@ func (r role) opening(n *node, m OpeningMessage, toValidator bool) []Message {
 		}
 	case r == mismatcher:
 		d.Salt[0] ^= 1
+	case r == twoOpenings && toValidator:
+		d.Salt[0] ^= 1
+		return []Message{m, OpeningMessage{Opening: commit.Seal(d, n.cfg.Key), Want: m.Want}}
 	default:
 		return []Message{m}
 	}
@@ -125,7 +129,7 @@ func (n *node) reseal(m ChunkMessage, data []float32) ChunkMessage {
 func (r role) chunk(n *node, to signed.PeerID, m ChunkMessage) []Message {
 	scatter := m.Header.Doc().Stream == commit.Scatter
 	data := slices.Clone(m.Data)
-	data[len(data)-1]++
+	data[len(data)-1] = -data[len(data)-1] // adding to a large one would change nothing
 	switch {
 	case r == mute:
 		return nil
@@ -157,7 +161,7 @@ func (r role) receipt(n *node, to signed.PeerID, m ReceiptMessage) []Message {
 		for c := part.First; c < part.First+part.Count; c++ {
 			lo, hi := ro.shape.ChunkSpan(int(c))
 			data := slices.Clone(ro.gather.average[lo:hi])
-			data[len(data)-1]++
+			data[len(data)-1] = -data[len(data)-1] // adding to a large one would change nothing
 			b := make([]byte, 4*len(data))
 			commit.Encode(b, data)
 			first, _ := ro.shape.ChunkLeafSpan(int(c))

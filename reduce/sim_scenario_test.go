@@ -23,7 +23,7 @@ func calm(n int, roles ...role) plan {
 // play runs a plan with a script and returns the decisions in order.
 func play(t *testing.T, p plan, script func(*node, Action, when) bool) (*world, []commit.Decision) {
 	t.Helper()
-	w := newWorld(1, p, mutation{})
+	w := newWorld(1, p, mutation{}, nil)
 	w.script = script
 	done := func() bool {
 		for _, n := range w.nodes {

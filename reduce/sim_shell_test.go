@@ -118,7 +118,7 @@ func (n *node) work(epoch uint64, base merkle.Digest) work {
 	}
 	state := binary.LittleEndian.Uint64(base[:])
 	shared := rand.New(rand.NewPCG(state, epoch))
-	rng := rand.New(rand.NewPCG(state, uint64(n.uid+1)<<32|epoch))
+	rng := rand.New(rand.NewPCG(state^n.w.plan.spoil, uint64(n.uid+1)<<32|epoch))
 	x := make([]float32, n.cfg.Shape.Elements)
 	for i := range x {
 		large := math.Ldexp(1+shared.Float64(), 60+shared.IntN(20))

@@ -1,7 +1,6 @@
 package reduce
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"runtime"
@@ -14,13 +13,12 @@ import (
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "replay this one seed of the simulator")
 	simShow  = flag.Bool("sim.show", false, "with -sim.seed: print every event and action")
-	simSeeds = flag.Uint64("sim.seeds", 2000, "number of seeds to simulate")
+	simSeeds = flag.Uint64("sim.seeds", 2000, "number of seeds to simulate; 60 with -short")
 )
 
 // outcome is what one seed led to.
 type outcome struct {
 	err      error
-	trace    []byte
 	events   int
 	evidence int
 	aborts   int
@@ -28,9 +26,11 @@ type outcome struct {
 
 // simulate runs one seed: a time of faults, then a healed network that must
 // finish all epochs.
-func simulate(seed uint64, mut mutation) outcome {
-	p := drawPlan(seed)
-	w := newWorld(seed, p, mut)
+func simulate(seed uint64, mut mutation) outcome { return live(seed, drawPlan(seed), mut, nil) }
+
+// live lets a plan come true.
+func live(seed uint64, p plan, mut mutation, t *trace) outcome {
+	w := newWorld(seed, p, mut, t)
 	done := func() bool { return w.finished() }
 	w.run(20*time.Second, done)
 	w.heal()
@@ -43,7 +43,7 @@ func simulate(seed uint64, mut mutation) outcome {
 	if err != nil {
 		err = fmt.Errorf("seed %d, %d members %v: %w", seed, p.members, p.roles, err)
 	}
-	return outcome{err, w.trace.Sum(nil), w.events, w.checker.evidence, w.checker.aborts}
+	return outcome{err, w.events, w.checker.evidence, w.checker.aborts}
 }
 
 // heal ends all faults; liars stay liars.
@@ -127,20 +127,6 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// TestSimulationReplays: the same seed gives the same trace (invariant 20).
-func TestSimulationReplays(t *testing.T) {
-	seeds := uint64(40)
-	if testing.Short() {
-		seeds = 5
-	}
-	for seed := uint64(1); seed <= seeds; seed++ {
-		a, b := simulate(seed, mutation{}), simulate(seed, mutation{})
-		if !bytes.Equal(a.trace, b.trace) || a.events != b.events {
-			t.Errorf("seed %d: two runs differ: %d and %d events", seed, a.events, b.events)
-		}
-	}
-}
-
 // TestMutants plants defects. Each must be found within the seeds of
 // TestSimulation, or the simulator proves nothing.
 func TestMutants(t *testing.T) {
@@ -159,6 +145,7 @@ func TestMutants(t *testing.T) {
 		{"take decisions of an earlier run", mutation{members: acceptPastRun}},
 		{"forget the documents", mutation{leader: forgetDocuments}},
 		{"forget who accused whom", mutation{leader: forgetCharges}},
+		{"forgive equivocation", mutation{leader: forgiveEquivocation}},
 		{"decide twice", mutation{leader: decideTwice}},
 		{"forget the journal", mutation{amnesia: true}},
 	} {

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"math/rand/v2"
 	"time"
 
@@ -28,7 +27,7 @@ type world struct {
 	nodes   []*node // members in uid order, then the validator, then a bystander
 	links   []*link // for each pair of nodes
 	checker *checker
-	trace   hash.Hash
+	trace   *trace // nil: nobody looks
 	events  int
 	faults  bool // false once the network is healed
 
@@ -45,7 +44,8 @@ type plan struct {
 	window    int
 	epochs    uint64
 	minGroup  int
-	patient   bool // the leader waits for the claims of all members
+	spoil     uint64 // changes the values in gradients
+	patient   bool   // the leader waits for the claims of all members
 	deadline  time.Duration
 
 	slow       time.Duration // largest delay of a link
@@ -102,8 +102,8 @@ func drawPlan(seed uint64) plan {
 	return p
 }
 
-func newWorld(seed uint64, p plan, mut mutation) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 2)), plan: p, trace: sha256.New(), faults: true}
+func newWorld(seed uint64, p plan, mut mutation, t *trace) *world {
+	w := &world{rng: rand.New(rand.NewPCG(seed, 2)), plan: p, trace: t, faults: true}
 	w.checker = newChecker(w)
 	total := p.members + 1
 	if p.bystander {
@@ -175,7 +175,6 @@ func (w *world) after(d time.Duration, what string, do func()) { w.at(w.now+d, w
 // run lets things happen until done says so, the limit is passed, or the
 // checker found something.
 func (w *world) run(limit time.Duration, done func() bool) bool {
-	var stamp [8]byte
 	for len(w.queue) > 0 && w.checker.err == nil {
 		if done() {
 			return true
@@ -187,9 +186,7 @@ func (w *world) run(limit time.Duration, done func() bool) bool {
 		}
 		w.now = t.at
 		w.events++
-		binary.LittleEndian.PutUint64(stamp[:], uint64(t.at))
-		w.trace.Write(stamp[:])
-		w.trace.Write([]byte(t.what))
+		w.trace.event(t.at, t.what)
 		w.show("%s", t.what)
 		t.do()
 		w.checker.always()
