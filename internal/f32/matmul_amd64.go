@@ -74,6 +74,78 @@ func tile11AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int
 // a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
 func tile12AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
 
+// half1AVX2 computes one block of N6 for 1 rows and the first 8 columns of c, where A[i,l] is
+// a[l*6+i] and B[l,j] of panel p is b[(p*k+l)*16+j]. panels and k are at least 1.
+func half1AVX2(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half2AVX2 computes one block of N6 for 2 rows and the first 8 columns of c, where A[i,l] is
+// a[l*6+i] and B[l,j] of panel p is b[(p*k+l)*16+j]. panels and k are at least 1.
+func half2AVX2(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half3AVX2 computes one block of N6 for 3 rows and the first 8 columns of c, where A[i,l] is
+// a[l*6+i] and B[l,j] of panel p is b[(p*k+l)*16+j]. panels and k are at least 1.
+func half3AVX2(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half4AVX2 computes one block of N6 for 4 rows and the first 8 columns of c, where A[i,l] is
+// a[l*6+i] and B[l,j] of panel p is b[(p*k+l)*16+j]. panels and k are at least 1.
+func half4AVX2(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half5AVX2 computes one block of N6 for 5 rows and the first 8 columns of c, where A[i,l] is
+// a[l*6+i] and B[l,j] of panel p is b[(p*k+l)*16+j]. panels and k are at least 1.
+func half5AVX2(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half6AVX2 computes one block of N6 for 6 rows and the first 8 columns of c, where A[i,l] is
+// a[l*6+i] and B[l,j] of panel p is b[(p*k+l)*16+j]. panels and k are at least 1.
+func half6AVX2(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half1AVX512 computes one block of N6 for 1 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half1AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half2AVX512 computes one block of N6 for 2 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half2AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half3AVX512 computes one block of N6 for 3 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half3AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half4AVX512 computes one block of N6 for 4 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half4AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half5AVX512 computes one block of N6 for 5 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half5AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half6AVX512 computes one block of N6 for 6 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half6AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half7AVX512 computes one block of N6 for 7 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half7AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half8AVX512 computes one block of N6 for 8 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half8AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half9AVX512 computes one block of N6 for 9 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half9AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half10AVX512 computes one block of N6 for 10 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half10AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half11AVX512 computes one block of N6 for 11 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half11AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
+// half12AVX512 computes one block of N6 for 12 rows and the first 16 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*32+j]. panels and k are at least 1.
+func half12AVX512(panels int, k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+
 // copyPanels6AVX2 copies src[l*srcRow+p*6+j] to dst[p*dstPanel+l*6+j] for l < k, p < panels,
 // j < 6; panels and k are at least 1.
 func copyPanels6AVX2(dst *float32, dstPanel int, src *float32, srcRow int, panels int, k int)

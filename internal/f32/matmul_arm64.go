@@ -50,6 +50,54 @@ func tile11NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
 // a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
 func tile12NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
 
+// half1NEON computes one block of N6 for 1 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half1NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half2NEON computes one block of N6 for 2 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half2NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half3NEON computes one block of N6 for 3 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half3NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half4NEON computes one block of N6 for 4 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half4NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half5NEON computes one block of N6 for 5 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half5NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half6NEON computes one block of N6 for 6 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half6NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half7NEON computes one block of N6 for 7 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half7NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half8NEON computes one block of N6 for 8 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half8NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half9NEON computes one block of N6 for 9 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half9NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half10NEON computes one block of N6 for 10 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half10NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half11NEON computes one block of N6 for 11 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half11NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
+// half12NEON computes one block of N6 for 12 rows and the first 4 columns of c, where A[i,l] is
+// a[l*12+i] and B[l,j] of panel p is b[(p*k+l)*8+j]. panels and k are at least 1.
+func half12NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+
 // copyPanels12NEON copies src[l*srcRow+p*12+j] to dst[p*dstPanel+l*12+j] for l < k, p < panels, j <
 // 12; panels and k are at least 1.
 func copyPanels12NEON(dst *float32, dstPanel int, src *float32, srcRow, panels, k int)

@@ -61,10 +61,10 @@ step:
 sum:
 	MOVD R3, R6
 	CBZ R4, first
-	FLDPQ (R6), (F4, F3)
+	FLDPQ 0(R6), (F4, F3)
 	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
 	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), (R6)
+	FSTPQ (F0, F1), 0(R6)
 	B next
 
 first:
@@ -72,7 +72,7 @@ first:
 	VEOR V3.B16, V3.B16, V3.B16
 	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
 	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
-	FSTPQ (F0, F1), (R6)
+	FSTPQ (F0, F1), 0(R6)
 
 next:
 	ADD $32, R3, R3
@@ -153,15 +153,15 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F6, F5)
+	FLDPQ 0(R7), (F6, F5)
 	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
 	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F6, F5)
+	FLDPQ 0(R7), (F6, F5)
 	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
 	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	B next
 
 first:
@@ -169,11 +169,11 @@ first:
 	VEOR V5.B16, V5.B16, V5.B16
 	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
 	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
 	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -268,20 +268,20 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F8, F7)
+	FLDPQ 0(R7), (F8, F7)
 	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
 	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F8, F7)
+	FLDPQ 0(R7), (F8, F7)
 	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
 	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F8, F7)
+	FLDPQ 0(R7), (F8, F7)
 	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
 	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	B next
 
 first:
@@ -289,15 +289,15 @@ first:
 	VEOR V7.B16, V7.B16, V7.B16
 	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
 	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
 	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
 	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -406,25 +406,25 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F10, F9)
+	FLDPQ 0(R7), (F10, F9)
 	WORD $0x4e20d540 // fadd v0.4s, v10.4s, v0.4s
 	WORD $0x4e21d521 // fadd v1.4s, v9.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F10, F9)
+	FLDPQ 0(R7), (F10, F9)
 	WORD $0x4e22d542 // fadd v2.4s, v10.4s, v2.4s
 	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F10, F9)
+	FLDPQ 0(R7), (F10, F9)
 	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
 	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F10, F9)
+	FLDPQ 0(R7), (F10, F9)
 	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
 	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	B next
 
 first:
@@ -432,19 +432,19 @@ first:
 	VEOR V9.B16, V9.B16, V9.B16
 	WORD $0x4e20d540 // fadd v0.4s, v10.4s, v0.4s
 	WORD $0x4e21d521 // fadd v1.4s, v9.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d542 // fadd v2.4s, v10.4s, v2.4s
 	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
 	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
 	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -567,30 +567,30 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F13, F12)
+	FLDPQ 0(R7), (F13, F12)
 	WORD $0x4e20d5a0 // fadd v0.4s, v13.4s, v0.4s
 	WORD $0x4e21d581 // fadd v1.4s, v12.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F13, F12)
+	FLDPQ 0(R7), (F13, F12)
 	WORD $0x4e22d5a2 // fadd v2.4s, v13.4s, v2.4s
 	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F13, F12)
+	FLDPQ 0(R7), (F13, F12)
 	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
 	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F13, F12)
+	FLDPQ 0(R7), (F13, F12)
 	WORD $0x4e26d5a6 // fadd v6.4s, v13.4s, v6.4s
 	WORD $0x4e27d587 // fadd v7.4s, v12.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F13, F12)
+	FLDPQ 0(R7), (F13, F12)
 	WORD $0x4e28d5a8 // fadd v8.4s, v13.4s, v8.4s
 	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	B next
 
 first:
@@ -598,23 +598,23 @@ first:
 	VEOR V12.B16, V12.B16, V12.B16
 	WORD $0x4e20d5a0 // fadd v0.4s, v13.4s, v0.4s
 	WORD $0x4e21d581 // fadd v1.4s, v12.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d5a2 // fadd v2.4s, v13.4s, v2.4s
 	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
 	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d5a6 // fadd v6.4s, v13.4s, v6.4s
 	WORD $0x4e27d587 // fadd v7.4s, v12.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d5a8 // fadd v8.4s, v13.4s, v8.4s
 	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -751,35 +751,35 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F15, F14)
+	FLDPQ 0(R7), (F15, F14)
 	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
 	WORD $0x4e21d5c1 // fadd v1.4s, v14.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F15, F14)
+	FLDPQ 0(R7), (F15, F14)
 	WORD $0x4e22d5e2 // fadd v2.4s, v15.4s, v2.4s
 	WORD $0x4e23d5c3 // fadd v3.4s, v14.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F15, F14)
+	FLDPQ 0(R7), (F15, F14)
 	WORD $0x4e24d5e4 // fadd v4.4s, v15.4s, v4.4s
 	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F15, F14)
+	FLDPQ 0(R7), (F15, F14)
 	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
 	WORD $0x4e27d5c7 // fadd v7.4s, v14.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F15, F14)
+	FLDPQ 0(R7), (F15, F14)
 	WORD $0x4e28d5e8 // fadd v8.4s, v15.4s, v8.4s
 	WORD $0x4e29d5c9 // fadd v9.4s, v14.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F15, F14)
+	FLDPQ 0(R7), (F15, F14)
 	WORD $0x4e2ad5ea // fadd v10.4s, v15.4s, v10.4s
 	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	B next
 
 first:
@@ -787,27 +787,27 @@ first:
 	VEOR V14.B16, V14.B16, V14.B16
 	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
 	WORD $0x4e21d5c1 // fadd v1.4s, v14.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d5e2 // fadd v2.4s, v15.4s, v2.4s
 	WORD $0x4e23d5c3 // fadd v3.4s, v14.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d5e4 // fadd v4.4s, v15.4s, v4.4s
 	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
 	WORD $0x4e27d5c7 // fadd v7.4s, v14.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d5e8 // fadd v8.4s, v15.4s, v8.4s
 	WORD $0x4e29d5c9 // fadd v9.4s, v14.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ad5ea // fadd v10.4s, v15.4s, v10.4s
 	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -958,40 +958,40 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F17, F16)
+	FLDPQ 0(R7), (F17, F16)
 	WORD $0x4e20d620 // fadd v0.4s, v17.4s, v0.4s
 	WORD $0x4e21d601 // fadd v1.4s, v16.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F17, F16)
+	FLDPQ 0(R7), (F17, F16)
 	WORD $0x4e22d622 // fadd v2.4s, v17.4s, v2.4s
 	WORD $0x4e23d603 // fadd v3.4s, v16.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F17, F16)
+	FLDPQ 0(R7), (F17, F16)
 	WORD $0x4e24d624 // fadd v4.4s, v17.4s, v4.4s
 	WORD $0x4e25d605 // fadd v5.4s, v16.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F17, F16)
+	FLDPQ 0(R7), (F17, F16)
 	WORD $0x4e26d626 // fadd v6.4s, v17.4s, v6.4s
 	WORD $0x4e27d607 // fadd v7.4s, v16.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F17, F16)
+	FLDPQ 0(R7), (F17, F16)
 	WORD $0x4e28d628 // fadd v8.4s, v17.4s, v8.4s
 	WORD $0x4e29d609 // fadd v9.4s, v16.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F17, F16)
+	FLDPQ 0(R7), (F17, F16)
 	WORD $0x4e2ad62a // fadd v10.4s, v17.4s, v10.4s
 	WORD $0x4e2bd60b // fadd v11.4s, v16.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F17, F16)
+	FLDPQ 0(R7), (F17, F16)
 	WORD $0x4e2cd62c // fadd v12.4s, v17.4s, v12.4s
 	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	B next
 
 first:
@@ -999,31 +999,31 @@ first:
 	VEOR V16.B16, V16.B16, V16.B16
 	WORD $0x4e20d620 // fadd v0.4s, v17.4s, v0.4s
 	WORD $0x4e21d601 // fadd v1.4s, v16.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d622 // fadd v2.4s, v17.4s, v2.4s
 	WORD $0x4e23d603 // fadd v3.4s, v16.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d624 // fadd v4.4s, v17.4s, v4.4s
 	WORD $0x4e25d605 // fadd v5.4s, v16.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d626 // fadd v6.4s, v17.4s, v6.4s
 	WORD $0x4e27d607 // fadd v7.4s, v16.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d628 // fadd v8.4s, v17.4s, v8.4s
 	WORD $0x4e29d609 // fadd v9.4s, v16.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ad62a // fadd v10.4s, v17.4s, v10.4s
 	WORD $0x4e2bd60b // fadd v11.4s, v16.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2cd62c // fadd v12.4s, v17.4s, v12.4s
 	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -1188,45 +1188,45 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e20d660 // fadd v0.4s, v19.4s, v0.4s
 	WORD $0x4e21d641 // fadd v1.4s, v18.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e22d662 // fadd v2.4s, v19.4s, v2.4s
 	WORD $0x4e23d643 // fadd v3.4s, v18.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e24d664 // fadd v4.4s, v19.4s, v4.4s
 	WORD $0x4e25d645 // fadd v5.4s, v18.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e26d666 // fadd v6.4s, v19.4s, v6.4s
 	WORD $0x4e27d647 // fadd v7.4s, v18.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e28d668 // fadd v8.4s, v19.4s, v8.4s
 	WORD $0x4e29d649 // fadd v9.4s, v18.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e2ad66a // fadd v10.4s, v19.4s, v10.4s
 	WORD $0x4e2bd64b // fadd v11.4s, v18.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
 	WORD $0x4e2dd64d // fadd v13.4s, v18.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F19, F18)
+	FLDPQ 0(R7), (F19, F18)
 	WORD $0x4e2ed66e // fadd v14.4s, v19.4s, v14.4s
 	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	B next
 
 first:
@@ -1234,35 +1234,35 @@ first:
 	VEOR V18.B16, V18.B16, V18.B16
 	WORD $0x4e20d660 // fadd v0.4s, v19.4s, v0.4s
 	WORD $0x4e21d641 // fadd v1.4s, v18.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d662 // fadd v2.4s, v19.4s, v2.4s
 	WORD $0x4e23d643 // fadd v3.4s, v18.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d664 // fadd v4.4s, v19.4s, v4.4s
 	WORD $0x4e25d645 // fadd v5.4s, v18.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d666 // fadd v6.4s, v19.4s, v6.4s
 	WORD $0x4e27d647 // fadd v7.4s, v18.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d668 // fadd v8.4s, v19.4s, v8.4s
 	WORD $0x4e29d649 // fadd v9.4s, v18.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ad66a // fadd v10.4s, v19.4s, v10.4s
 	WORD $0x4e2bd64b // fadd v11.4s, v18.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2cd66c // fadd v12.4s, v19.4s, v12.4s
 	WORD $0x4e2dd64d // fadd v13.4s, v18.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ed66e // fadd v14.4s, v19.4s, v14.4s
 	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -1446,50 +1446,50 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e20d6c0 // fadd v0.4s, v22.4s, v0.4s
 	WORD $0x4e21d6a1 // fadd v1.4s, v21.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e22d6c2 // fadd v2.4s, v22.4s, v2.4s
 	WORD $0x4e23d6a3 // fadd v3.4s, v21.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e24d6c4 // fadd v4.4s, v22.4s, v4.4s
 	WORD $0x4e25d6a5 // fadd v5.4s, v21.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e26d6c6 // fadd v6.4s, v22.4s, v6.4s
 	WORD $0x4e27d6a7 // fadd v7.4s, v21.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e28d6c8 // fadd v8.4s, v22.4s, v8.4s
 	WORD $0x4e29d6a9 // fadd v9.4s, v21.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e2ad6ca // fadd v10.4s, v22.4s, v10.4s
 	WORD $0x4e2bd6ab // fadd v11.4s, v21.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e2cd6cc // fadd v12.4s, v22.4s, v12.4s
 	WORD $0x4e2dd6ad // fadd v13.4s, v21.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e2ed6ce // fadd v14.4s, v22.4s, v14.4s
 	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F22, F21)
+	FLDPQ 0(R7), (F22, F21)
 	WORD $0x4e30d6d0 // fadd v16.4s, v22.4s, v16.4s
 	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 	B next
 
 first:
@@ -1497,39 +1497,39 @@ first:
 	VEOR V21.B16, V21.B16, V21.B16
 	WORD $0x4e20d6c0 // fadd v0.4s, v22.4s, v0.4s
 	WORD $0x4e21d6a1 // fadd v1.4s, v21.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d6c2 // fadd v2.4s, v22.4s, v2.4s
 	WORD $0x4e23d6a3 // fadd v3.4s, v21.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d6c4 // fadd v4.4s, v22.4s, v4.4s
 	WORD $0x4e25d6a5 // fadd v5.4s, v21.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d6c6 // fadd v6.4s, v22.4s, v6.4s
 	WORD $0x4e27d6a7 // fadd v7.4s, v21.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d6c8 // fadd v8.4s, v22.4s, v8.4s
 	WORD $0x4e29d6a9 // fadd v9.4s, v21.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ad6ca // fadd v10.4s, v22.4s, v10.4s
 	WORD $0x4e2bd6ab // fadd v11.4s, v21.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2cd6cc // fadd v12.4s, v22.4s, v12.4s
 	WORD $0x4e2dd6ad // fadd v13.4s, v21.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ed6ce // fadd v14.4s, v22.4s, v14.4s
 	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e30d6d0 // fadd v16.4s, v22.4s, v16.4s
 	WORD $0x4e31d6b1 // fadd v17.4s, v21.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -1727,55 +1727,55 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
 	WORD $0x4e21d6e1 // fadd v1.4s, v23.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e22d702 // fadd v2.4s, v24.4s, v2.4s
 	WORD $0x4e23d6e3 // fadd v3.4s, v23.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e24d704 // fadd v4.4s, v24.4s, v4.4s
 	WORD $0x4e25d6e5 // fadd v5.4s, v23.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e26d706 // fadd v6.4s, v24.4s, v6.4s
 	WORD $0x4e27d6e7 // fadd v7.4s, v23.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e28d708 // fadd v8.4s, v24.4s, v8.4s
 	WORD $0x4e29d6e9 // fadd v9.4s, v23.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e2ad70a // fadd v10.4s, v24.4s, v10.4s
 	WORD $0x4e2bd6eb // fadd v11.4s, v23.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e2cd70c // fadd v12.4s, v24.4s, v12.4s
 	WORD $0x4e2dd6ed // fadd v13.4s, v23.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e2ed70e // fadd v14.4s, v24.4s, v14.4s
 	WORD $0x4e2fd6ef // fadd v15.4s, v23.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e30d710 // fadd v16.4s, v24.4s, v16.4s
 	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F24, F23)
+	FLDPQ 0(R7), (F24, F23)
 	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
 	WORD $0x4e33d6f3 // fadd v19.4s, v23.4s, v19.4s
-	FSTPQ (F18, F19), (R7)
+	FSTPQ (F18, F19), 0(R7)
 	B next
 
 first:
@@ -1783,43 +1783,43 @@ first:
 	VEOR V23.B16, V23.B16, V23.B16
 	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
 	WORD $0x4e21d6e1 // fadd v1.4s, v23.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d702 // fadd v2.4s, v24.4s, v2.4s
 	WORD $0x4e23d6e3 // fadd v3.4s, v23.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d704 // fadd v4.4s, v24.4s, v4.4s
 	WORD $0x4e25d6e5 // fadd v5.4s, v23.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d706 // fadd v6.4s, v24.4s, v6.4s
 	WORD $0x4e27d6e7 // fadd v7.4s, v23.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d708 // fadd v8.4s, v24.4s, v8.4s
 	WORD $0x4e29d6e9 // fadd v9.4s, v23.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ad70a // fadd v10.4s, v24.4s, v10.4s
 	WORD $0x4e2bd6eb // fadd v11.4s, v23.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2cd70c // fadd v12.4s, v24.4s, v12.4s
 	WORD $0x4e2dd6ed // fadd v13.4s, v23.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ed70e // fadd v14.4s, v24.4s, v14.4s
 	WORD $0x4e2fd6ef // fadd v15.4s, v23.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e30d710 // fadd v16.4s, v24.4s, v16.4s
 	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
 	WORD $0x4e33d6f3 // fadd v19.4s, v23.4s, v19.4s
-	FSTPQ (F18, F19), (R7)
+	FSTPQ (F18, F19), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -2031,60 +2031,60 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e20d740 // fadd v0.4s, v26.4s, v0.4s
 	WORD $0x4e21d721 // fadd v1.4s, v25.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e22d742 // fadd v2.4s, v26.4s, v2.4s
 	WORD $0x4e23d723 // fadd v3.4s, v25.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e24d744 // fadd v4.4s, v26.4s, v4.4s
 	WORD $0x4e25d725 // fadd v5.4s, v25.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e26d746 // fadd v6.4s, v26.4s, v6.4s
 	WORD $0x4e27d727 // fadd v7.4s, v25.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e28d748 // fadd v8.4s, v26.4s, v8.4s
 	WORD $0x4e29d729 // fadd v9.4s, v25.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e2ad74a // fadd v10.4s, v26.4s, v10.4s
 	WORD $0x4e2bd72b // fadd v11.4s, v25.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e2cd74c // fadd v12.4s, v26.4s, v12.4s
 	WORD $0x4e2dd72d // fadd v13.4s, v25.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e2ed74e // fadd v14.4s, v26.4s, v14.4s
 	WORD $0x4e2fd72f // fadd v15.4s, v25.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e30d750 // fadd v16.4s, v26.4s, v16.4s
 	WORD $0x4e31d731 // fadd v17.4s, v25.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e32d752 // fadd v18.4s, v26.4s, v18.4s
 	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
-	FSTPQ (F18, F19), (R7)
+	FSTPQ (F18, F19), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F26, F25)
+	FLDPQ 0(R7), (F26, F25)
 	WORD $0x4e34d754 // fadd v20.4s, v26.4s, v20.4s
 	WORD $0x4e35d735 // fadd v21.4s, v25.4s, v21.4s
-	FSTPQ (F20, F21), (R7)
+	FSTPQ (F20, F21), 0(R7)
 	B next
 
 first:
@@ -2092,47 +2092,47 @@ first:
 	VEOR V25.B16, V25.B16, V25.B16
 	WORD $0x4e20d740 // fadd v0.4s, v26.4s, v0.4s
 	WORD $0x4e21d721 // fadd v1.4s, v25.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d742 // fadd v2.4s, v26.4s, v2.4s
 	WORD $0x4e23d723 // fadd v3.4s, v25.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d744 // fadd v4.4s, v26.4s, v4.4s
 	WORD $0x4e25d725 // fadd v5.4s, v25.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d746 // fadd v6.4s, v26.4s, v6.4s
 	WORD $0x4e27d727 // fadd v7.4s, v25.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d748 // fadd v8.4s, v26.4s, v8.4s
 	WORD $0x4e29d729 // fadd v9.4s, v25.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ad74a // fadd v10.4s, v26.4s, v10.4s
 	WORD $0x4e2bd72b // fadd v11.4s, v25.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2cd74c // fadd v12.4s, v26.4s, v12.4s
 	WORD $0x4e2dd72d // fadd v13.4s, v25.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ed74e // fadd v14.4s, v26.4s, v14.4s
 	WORD $0x4e2fd72f // fadd v15.4s, v25.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e30d750 // fadd v16.4s, v26.4s, v16.4s
 	WORD $0x4e31d731 // fadd v17.4s, v25.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e32d752 // fadd v18.4s, v26.4s, v18.4s
 	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
-	FSTPQ (F18, F19), (R7)
+	FSTPQ (F18, F19), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e34d754 // fadd v20.4s, v26.4s, v20.4s
 	WORD $0x4e35d735 // fadd v21.4s, v25.4s, v21.4s
-	FSTPQ (F20, F21), (R7)
+	FSTPQ (F20, F21), 0(R7)
 
 next:
 	ADD $32, R3, R3
@@ -2358,65 +2358,65 @@ step:
 sum:
 	MOVD R3, R7
 	CBZ R5, first
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e20d780 // fadd v0.4s, v28.4s, v0.4s
 	WORD $0x4e21d761 // fadd v1.4s, v27.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e22d782 // fadd v2.4s, v28.4s, v2.4s
 	WORD $0x4e23d763 // fadd v3.4s, v27.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e24d784 // fadd v4.4s, v28.4s, v4.4s
 	WORD $0x4e25d765 // fadd v5.4s, v27.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e26d786 // fadd v6.4s, v28.4s, v6.4s
 	WORD $0x4e27d767 // fadd v7.4s, v27.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e28d788 // fadd v8.4s, v28.4s, v8.4s
 	WORD $0x4e29d769 // fadd v9.4s, v27.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e2ad78a // fadd v10.4s, v28.4s, v10.4s
 	WORD $0x4e2bd76b // fadd v11.4s, v27.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e2cd78c // fadd v12.4s, v28.4s, v12.4s
 	WORD $0x4e2dd76d // fadd v13.4s, v27.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e2ed78e // fadd v14.4s, v28.4s, v14.4s
 	WORD $0x4e2fd76f // fadd v15.4s, v27.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e30d790 // fadd v16.4s, v28.4s, v16.4s
 	WORD $0x4e31d771 // fadd v17.4s, v27.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e32d792 // fadd v18.4s, v28.4s, v18.4s
 	WORD $0x4e33d773 // fadd v19.4s, v27.4s, v19.4s
-	FSTPQ (F18, F19), (R7)
+	FSTPQ (F18, F19), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e34d794 // fadd v20.4s, v28.4s, v20.4s
 	WORD $0x4e35d775 // fadd v21.4s, v27.4s, v21.4s
-	FSTPQ (F20, F21), (R7)
+	FSTPQ (F20, F21), 0(R7)
 	ADD R4, R7, R7
-	FLDPQ (R7), (F28, F27)
+	FLDPQ 0(R7), (F28, F27)
 	WORD $0x4e36d796 // fadd v22.4s, v28.4s, v22.4s
 	WORD $0x4e37d777 // fadd v23.4s, v27.4s, v23.4s
-	FSTPQ (F22, F23), (R7)
+	FSTPQ (F22, F23), 0(R7)
 	B next
 
 first:
@@ -2424,51 +2424,1889 @@ first:
 	VEOR V27.B16, V27.B16, V27.B16
 	WORD $0x4e20d780 // fadd v0.4s, v28.4s, v0.4s
 	WORD $0x4e21d761 // fadd v1.4s, v27.4s, v1.4s
-	FSTPQ (F0, F1), (R7)
+	FSTPQ (F0, F1), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e22d782 // fadd v2.4s, v28.4s, v2.4s
 	WORD $0x4e23d763 // fadd v3.4s, v27.4s, v3.4s
-	FSTPQ (F2, F3), (R7)
+	FSTPQ (F2, F3), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e24d784 // fadd v4.4s, v28.4s, v4.4s
 	WORD $0x4e25d765 // fadd v5.4s, v27.4s, v5.4s
-	FSTPQ (F4, F5), (R7)
+	FSTPQ (F4, F5), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e26d786 // fadd v6.4s, v28.4s, v6.4s
 	WORD $0x4e27d767 // fadd v7.4s, v27.4s, v7.4s
-	FSTPQ (F6, F7), (R7)
+	FSTPQ (F6, F7), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e28d788 // fadd v8.4s, v28.4s, v8.4s
 	WORD $0x4e29d769 // fadd v9.4s, v27.4s, v9.4s
-	FSTPQ (F8, F9), (R7)
+	FSTPQ (F8, F9), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ad78a // fadd v10.4s, v28.4s, v10.4s
 	WORD $0x4e2bd76b // fadd v11.4s, v27.4s, v11.4s
-	FSTPQ (F10, F11), (R7)
+	FSTPQ (F10, F11), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2cd78c // fadd v12.4s, v28.4s, v12.4s
 	WORD $0x4e2dd76d // fadd v13.4s, v27.4s, v13.4s
-	FSTPQ (F12, F13), (R7)
+	FSTPQ (F12, F13), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e2ed78e // fadd v14.4s, v28.4s, v14.4s
 	WORD $0x4e2fd76f // fadd v15.4s, v27.4s, v15.4s
-	FSTPQ (F14, F15), (R7)
+	FSTPQ (F14, F15), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e30d790 // fadd v16.4s, v28.4s, v16.4s
 	WORD $0x4e31d771 // fadd v17.4s, v27.4s, v17.4s
-	FSTPQ (F16, F17), (R7)
+	FSTPQ (F16, F17), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e32d792 // fadd v18.4s, v28.4s, v18.4s
 	WORD $0x4e33d773 // fadd v19.4s, v27.4s, v19.4s
-	FSTPQ (F18, F19), (R7)
+	FSTPQ (F18, F19), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e34d794 // fadd v20.4s, v28.4s, v20.4s
 	WORD $0x4e35d775 // fadd v21.4s, v27.4s, v21.4s
-	FSTPQ (F20, F21), (R7)
+	FSTPQ (F20, F21), 0(R7)
 	ADD R4, R7, R7
 	WORD $0x4e36d796 // fadd v22.4s, v28.4s, v22.4s
 	WORD $0x4e37d777 // fadd v23.4s, v27.4s, v23.4s
-	FSTPQ (F22, F23), (R7)
+	FSTPQ (F22, F23), 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half1NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half1NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R4
+	MOVD b+24(FP), R5
+
+panel:
+	MOVD R3, R6
+	PRFM (R6), PLDL1KEEP
+	VEOR V0.B16, V0.B16, V0.B16
+	MOVD R2, R7
+	SUBS $4, R1, R8
+	BLT rest
+
+turn:
+	FMOVQ 0(R5), F1
+	FMOVQ 0(R7), F2
+	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
+	FMOVQ 32(R5), F2
+	FMOVQ 48(R7), F1
+	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	FMOVQ 64(R5), F1
+	FMOVQ 96(R7), F2
+	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
+	FMOVQ 96(R5), F2
+	FMOVQ 144(R7), F1
+	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	ADD $192, R7, R7
+	ADD $128, R5, R5
+	SUBS $4, R8, R8
+	BGE turn
+
+rest:
+	ADDS $4, R8, R8
+	BEQ sum
+
+step:
+	FMOVQ 0(R5), F1
+	FMOVQ 0(R7), F2
+	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
+	ADD $48, R7, R7
+	ADD $32, R5, R5
+	SUBS $1, R8, R8
+	BNE step
+
+sum:
+	MOVD R3, R6
+	CBZ R4, first
+	FMOVQ 0(R6), F2
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	FMOVQ F0, 0(R6)
+	B next
+
+first:
+	VEOR V2.B16, V2.B16, V2.B16
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	FMOVQ F0, 0(R6)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half2NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half2NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F2
+	FMOVQ 0(R8), F3
+	WORD $0x4f831040 // fmla v0.4s, v2.4s, v3.s[0]
+	WORD $0x4fa31041 // fmla v1.4s, v2.4s, v3.s[1]
+	FMOVQ 32(R6), F3
+	FMOVQ 48(R8), F2
+	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
+	WORD $0x4fa21061 // fmla v1.4s, v3.4s, v2.s[1]
+	FMOVQ 64(R6), F2
+	FMOVQ 96(R8), F3
+	WORD $0x4f831040 // fmla v0.4s, v2.4s, v3.s[0]
+	WORD $0x4fa31041 // fmla v1.4s, v2.4s, v3.s[1]
+	FMOVQ 96(R6), F3
+	FMOVQ 144(R8), F2
+	WORD $0x4f821060 // fmla v0.4s, v3.4s, v2.s[0]
+	WORD $0x4fa21061 // fmla v1.4s, v3.4s, v2.s[1]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F2
+	FMOVQ 0(R8), F3
+	WORD $0x4f831040 // fmla v0.4s, v2.4s, v3.s[0]
+	WORD $0x4fa31041 // fmla v1.4s, v2.4s, v3.s[1]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F3
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F3
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	B next
+
+first:
+	VEOR V3.B16, V3.B16, V3.B16
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+	FMOVQ F1, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half3NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half3NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F3
+	FMOVQ 0(R8), F4
+	WORD $0x4f841060 // fmla v0.4s, v3.4s, v4.s[0]
+	WORD $0x4fa41061 // fmla v1.4s, v3.4s, v4.s[1]
+	WORD $0x4f841862 // fmla v2.4s, v3.4s, v4.s[2]
+	FMOVQ 32(R6), F4
+	FMOVQ 48(R8), F3
+	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
+	WORD $0x4fa31081 // fmla v1.4s, v4.4s, v3.s[1]
+	WORD $0x4f831882 // fmla v2.4s, v4.4s, v3.s[2]
+	FMOVQ 64(R6), F3
+	FMOVQ 96(R8), F4
+	WORD $0x4f841060 // fmla v0.4s, v3.4s, v4.s[0]
+	WORD $0x4fa41061 // fmla v1.4s, v3.4s, v4.s[1]
+	WORD $0x4f841862 // fmla v2.4s, v3.4s, v4.s[2]
+	FMOVQ 96(R6), F4
+	FMOVQ 144(R8), F3
+	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
+	WORD $0x4fa31081 // fmla v1.4s, v4.4s, v3.s[1]
+	WORD $0x4f831882 // fmla v2.4s, v4.4s, v3.s[2]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F3
+	FMOVQ 0(R8), F4
+	WORD $0x4f841060 // fmla v0.4s, v3.4s, v4.s[0]
+	WORD $0x4fa41061 // fmla v1.4s, v3.4s, v4.s[1]
+	WORD $0x4f841862 // fmla v2.4s, v3.4s, v4.s[2]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F4
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F4
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F4
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	B next
+
+first:
+	VEOR V4.B16, V4.B16, V4.B16
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	FMOVQ F2, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half4NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half4NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F4
+	FMOVQ 0(R8), F5
+	WORD $0x4f851080 // fmla v0.4s, v4.4s, v5.s[0]
+	WORD $0x4fa51081 // fmla v1.4s, v4.4s, v5.s[1]
+	WORD $0x4f851882 // fmla v2.4s, v4.4s, v5.s[2]
+	WORD $0x4fa51883 // fmla v3.4s, v4.4s, v5.s[3]
+	FMOVQ 32(R6), F5
+	FMOVQ 48(R8), F4
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
+	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
+	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
+	FMOVQ 64(R6), F4
+	FMOVQ 96(R8), F5
+	WORD $0x4f851080 // fmla v0.4s, v4.4s, v5.s[0]
+	WORD $0x4fa51081 // fmla v1.4s, v4.4s, v5.s[1]
+	WORD $0x4f851882 // fmla v2.4s, v4.4s, v5.s[2]
+	WORD $0x4fa51883 // fmla v3.4s, v4.4s, v5.s[3]
+	FMOVQ 96(R6), F5
+	FMOVQ 144(R8), F4
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4fa410a1 // fmla v1.4s, v5.4s, v4.s[1]
+	WORD $0x4f8418a2 // fmla v2.4s, v5.4s, v4.s[2]
+	WORD $0x4fa418a3 // fmla v3.4s, v5.4s, v4.s[3]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F4
+	FMOVQ 0(R8), F5
+	WORD $0x4f851080 // fmla v0.4s, v4.4s, v5.s[0]
+	WORD $0x4fa51081 // fmla v1.4s, v4.4s, v5.s[1]
+	WORD $0x4f851882 // fmla v2.4s, v4.4s, v5.s[2]
+	WORD $0x4fa51883 // fmla v3.4s, v4.4s, v5.s[3]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F5
+	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F5
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F5
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F5
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	B next
+
+first:
+	VEOR V5.B16, V5.B16, V5.B16
+	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	FMOVQ F3, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half5NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half5NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F5
+	FLDPQ 0(R8), (F6, F7)
+	WORD $0x4f8610a0 // fmla v0.4s, v5.4s, v6.s[0]
+	WORD $0x4fa610a1 // fmla v1.4s, v5.4s, v6.s[1]
+	WORD $0x4f8618a2 // fmla v2.4s, v5.4s, v6.s[2]
+	WORD $0x4fa618a3 // fmla v3.4s, v5.4s, v6.s[3]
+	WORD $0x4f8710a4 // fmla v4.4s, v5.4s, v7.s[0]
+	FMOVQ 32(R6), F7
+	FLDPQ 48(R8), (F6, F5)
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	WORD $0x4f8618e2 // fmla v2.4s, v7.4s, v6.s[2]
+	WORD $0x4fa618e3 // fmla v3.4s, v7.4s, v6.s[3]
+	WORD $0x4f8510e4 // fmla v4.4s, v7.4s, v5.s[0]
+	FMOVQ 64(R6), F5
+	FLDPQ 96(R8), (F6, F7)
+	WORD $0x4f8610a0 // fmla v0.4s, v5.4s, v6.s[0]
+	WORD $0x4fa610a1 // fmla v1.4s, v5.4s, v6.s[1]
+	WORD $0x4f8618a2 // fmla v2.4s, v5.4s, v6.s[2]
+	WORD $0x4fa618a3 // fmla v3.4s, v5.4s, v6.s[3]
+	WORD $0x4f8710a4 // fmla v4.4s, v5.4s, v7.s[0]
+	FMOVQ 96(R6), F7
+	FLDPQ 144(R8), (F6, F5)
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	WORD $0x4fa610e1 // fmla v1.4s, v7.4s, v6.s[1]
+	WORD $0x4f8618e2 // fmla v2.4s, v7.4s, v6.s[2]
+	WORD $0x4fa618e3 // fmla v3.4s, v7.4s, v6.s[3]
+	WORD $0x4f8510e4 // fmla v4.4s, v7.4s, v5.s[0]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F5
+	FLDPQ 0(R8), (F6, F7)
+	WORD $0x4f8610a0 // fmla v0.4s, v5.4s, v6.s[0]
+	WORD $0x4fa610a1 // fmla v1.4s, v5.4s, v6.s[1]
+	WORD $0x4f8618a2 // fmla v2.4s, v5.4s, v6.s[2]
+	WORD $0x4fa618a3 // fmla v3.4s, v5.4s, v6.s[3]
+	WORD $0x4f8710a4 // fmla v4.4s, v5.4s, v7.s[0]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F7
+	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F7
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F7
+	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F7
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F7
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	B next
+
+first:
+	VEOR V7.B16, V7.B16, V7.B16
+	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	FMOVQ F4, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half6NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half6NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V4.B16, V4.B16, V4.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F6
+	FLDPQ 0(R8), (F7, F8)
+	WORD $0x4f8710c0 // fmla v0.4s, v6.4s, v7.s[0]
+	WORD $0x4fa710c1 // fmla v1.4s, v6.4s, v7.s[1]
+	WORD $0x4f8718c2 // fmla v2.4s, v6.4s, v7.s[2]
+	WORD $0x4fa718c3 // fmla v3.4s, v6.4s, v7.s[3]
+	WORD $0x4f8810c4 // fmla v4.4s, v6.4s, v8.s[0]
+	WORD $0x4fa810c5 // fmla v5.4s, v6.4s, v8.s[1]
+	FMOVQ 32(R6), F8
+	FLDPQ 48(R8), (F7, F6)
+	WORD $0x4f871100 // fmla v0.4s, v8.4s, v7.s[0]
+	WORD $0x4fa71101 // fmla v1.4s, v8.4s, v7.s[1]
+	WORD $0x4f871902 // fmla v2.4s, v8.4s, v7.s[2]
+	WORD $0x4fa71903 // fmla v3.4s, v8.4s, v7.s[3]
+	WORD $0x4f861104 // fmla v4.4s, v8.4s, v6.s[0]
+	WORD $0x4fa61105 // fmla v5.4s, v8.4s, v6.s[1]
+	FMOVQ 64(R6), F6
+	FLDPQ 96(R8), (F7, F8)
+	WORD $0x4f8710c0 // fmla v0.4s, v6.4s, v7.s[0]
+	WORD $0x4fa710c1 // fmla v1.4s, v6.4s, v7.s[1]
+	WORD $0x4f8718c2 // fmla v2.4s, v6.4s, v7.s[2]
+	WORD $0x4fa718c3 // fmla v3.4s, v6.4s, v7.s[3]
+	WORD $0x4f8810c4 // fmla v4.4s, v6.4s, v8.s[0]
+	WORD $0x4fa810c5 // fmla v5.4s, v6.4s, v8.s[1]
+	FMOVQ 96(R6), F8
+	FLDPQ 144(R8), (F7, F6)
+	WORD $0x4f871100 // fmla v0.4s, v8.4s, v7.s[0]
+	WORD $0x4fa71101 // fmla v1.4s, v8.4s, v7.s[1]
+	WORD $0x4f871902 // fmla v2.4s, v8.4s, v7.s[2]
+	WORD $0x4fa71903 // fmla v3.4s, v8.4s, v7.s[3]
+	WORD $0x4f861104 // fmla v4.4s, v8.4s, v6.s[0]
+	WORD $0x4fa61105 // fmla v5.4s, v8.4s, v6.s[1]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F6
+	FLDPQ 0(R8), (F7, F8)
+	WORD $0x4f8710c0 // fmla v0.4s, v6.4s, v7.s[0]
+	WORD $0x4fa710c1 // fmla v1.4s, v6.4s, v7.s[1]
+	WORD $0x4f8718c2 // fmla v2.4s, v6.4s, v7.s[2]
+	WORD $0x4fa718c3 // fmla v3.4s, v6.4s, v7.s[3]
+	WORD $0x4f8810c4 // fmla v4.4s, v6.4s, v8.s[0]
+	WORD $0x4fa810c5 // fmla v5.4s, v6.4s, v8.s[1]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F8
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F8
+	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F8
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F8
+	WORD $0x4e23d503 // fadd v3.4s, v8.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F8
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F8
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	B next
+
+first:
+	VEOR V8.B16, V8.B16, V8.B16
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d503 // fadd v3.4s, v8.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	FMOVQ F5, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half7NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half7NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V4.B16, V4.B16, V4.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V5.B16, V5.B16, V5.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V6.B16, V6.B16, V6.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F7
+	FLDPQ 0(R8), (F8, F9)
+	WORD $0x4f8810e0 // fmla v0.4s, v7.4s, v8.s[0]
+	WORD $0x4fa810e1 // fmla v1.4s, v7.4s, v8.s[1]
+	WORD $0x4f8818e2 // fmla v2.4s, v7.4s, v8.s[2]
+	WORD $0x4fa818e3 // fmla v3.4s, v7.4s, v8.s[3]
+	WORD $0x4f8910e4 // fmla v4.4s, v7.4s, v9.s[0]
+	WORD $0x4fa910e5 // fmla v5.4s, v7.4s, v9.s[1]
+	WORD $0x4f8918e6 // fmla v6.4s, v7.4s, v9.s[2]
+	FMOVQ 32(R6), F9
+	FLDPQ 48(R8), (F8, F7)
+	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
+	WORD $0x4fa81121 // fmla v1.4s, v9.4s, v8.s[1]
+	WORD $0x4f881922 // fmla v2.4s, v9.4s, v8.s[2]
+	WORD $0x4fa81923 // fmla v3.4s, v9.4s, v8.s[3]
+	WORD $0x4f871124 // fmla v4.4s, v9.4s, v7.s[0]
+	WORD $0x4fa71125 // fmla v5.4s, v9.4s, v7.s[1]
+	WORD $0x4f871926 // fmla v6.4s, v9.4s, v7.s[2]
+	FMOVQ 64(R6), F7
+	FLDPQ 96(R8), (F8, F9)
+	WORD $0x4f8810e0 // fmla v0.4s, v7.4s, v8.s[0]
+	WORD $0x4fa810e1 // fmla v1.4s, v7.4s, v8.s[1]
+	WORD $0x4f8818e2 // fmla v2.4s, v7.4s, v8.s[2]
+	WORD $0x4fa818e3 // fmla v3.4s, v7.4s, v8.s[3]
+	WORD $0x4f8910e4 // fmla v4.4s, v7.4s, v9.s[0]
+	WORD $0x4fa910e5 // fmla v5.4s, v7.4s, v9.s[1]
+	WORD $0x4f8918e6 // fmla v6.4s, v7.4s, v9.s[2]
+	FMOVQ 96(R6), F9
+	FLDPQ 144(R8), (F8, F7)
+	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
+	WORD $0x4fa81121 // fmla v1.4s, v9.4s, v8.s[1]
+	WORD $0x4f881922 // fmla v2.4s, v9.4s, v8.s[2]
+	WORD $0x4fa81923 // fmla v3.4s, v9.4s, v8.s[3]
+	WORD $0x4f871124 // fmla v4.4s, v9.4s, v7.s[0]
+	WORD $0x4fa71125 // fmla v5.4s, v9.4s, v7.s[1]
+	WORD $0x4f871926 // fmla v6.4s, v9.4s, v7.s[2]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F7
+	FLDPQ 0(R8), (F8, F9)
+	WORD $0x4f8810e0 // fmla v0.4s, v7.4s, v8.s[0]
+	WORD $0x4fa810e1 // fmla v1.4s, v7.4s, v8.s[1]
+	WORD $0x4f8818e2 // fmla v2.4s, v7.4s, v8.s[2]
+	WORD $0x4fa818e3 // fmla v3.4s, v7.4s, v8.s[3]
+	WORD $0x4f8910e4 // fmla v4.4s, v7.4s, v9.s[0]
+	WORD $0x4fa910e5 // fmla v5.4s, v7.4s, v9.s[1]
+	WORD $0x4f8918e6 // fmla v6.4s, v7.4s, v9.s[2]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F9
+	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F9
+	WORD $0x4e21d521 // fadd v1.4s, v9.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F9
+	WORD $0x4e22d522 // fadd v2.4s, v9.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F9
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F9
+	WORD $0x4e24d524 // fadd v4.4s, v9.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F9
+	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F9
+	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	B next
+
+first:
+	VEOR V9.B16, V9.B16, V9.B16
+	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d521 // fadd v1.4s, v9.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d522 // fadd v2.4s, v9.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d524 // fadd v4.4s, v9.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	FMOVQ F6, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half8NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half8NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V4.B16, V4.B16, V4.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V5.B16, V5.B16, V5.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V6.B16, V6.B16, V6.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F8
+	FLDPQ 0(R8), (F9, F10)
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	WORD $0x4fa91101 // fmla v1.4s, v8.4s, v9.s[1]
+	WORD $0x4f891902 // fmla v2.4s, v8.4s, v9.s[2]
+	WORD $0x4fa91903 // fmla v3.4s, v8.4s, v9.s[3]
+	WORD $0x4f8a1104 // fmla v4.4s, v8.4s, v10.s[0]
+	WORD $0x4faa1105 // fmla v5.4s, v8.4s, v10.s[1]
+	WORD $0x4f8a1906 // fmla v6.4s, v8.4s, v10.s[2]
+	WORD $0x4faa1907 // fmla v7.4s, v8.4s, v10.s[3]
+	FMOVQ 32(R6), F10
+	FLDPQ 48(R8), (F9, F8)
+	WORD $0x4f891140 // fmla v0.4s, v10.4s, v9.s[0]
+	WORD $0x4fa91141 // fmla v1.4s, v10.4s, v9.s[1]
+	WORD $0x4f891942 // fmla v2.4s, v10.4s, v9.s[2]
+	WORD $0x4fa91943 // fmla v3.4s, v10.4s, v9.s[3]
+	WORD $0x4f881144 // fmla v4.4s, v10.4s, v8.s[0]
+	WORD $0x4fa81145 // fmla v5.4s, v10.4s, v8.s[1]
+	WORD $0x4f881946 // fmla v6.4s, v10.4s, v8.s[2]
+	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
+	FMOVQ 64(R6), F8
+	FLDPQ 96(R8), (F9, F10)
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	WORD $0x4fa91101 // fmla v1.4s, v8.4s, v9.s[1]
+	WORD $0x4f891902 // fmla v2.4s, v8.4s, v9.s[2]
+	WORD $0x4fa91903 // fmla v3.4s, v8.4s, v9.s[3]
+	WORD $0x4f8a1104 // fmla v4.4s, v8.4s, v10.s[0]
+	WORD $0x4faa1105 // fmla v5.4s, v8.4s, v10.s[1]
+	WORD $0x4f8a1906 // fmla v6.4s, v8.4s, v10.s[2]
+	WORD $0x4faa1907 // fmla v7.4s, v8.4s, v10.s[3]
+	FMOVQ 96(R6), F10
+	FLDPQ 144(R8), (F9, F8)
+	WORD $0x4f891140 // fmla v0.4s, v10.4s, v9.s[0]
+	WORD $0x4fa91141 // fmla v1.4s, v10.4s, v9.s[1]
+	WORD $0x4f891942 // fmla v2.4s, v10.4s, v9.s[2]
+	WORD $0x4fa91943 // fmla v3.4s, v10.4s, v9.s[3]
+	WORD $0x4f881144 // fmla v4.4s, v10.4s, v8.s[0]
+	WORD $0x4fa81145 // fmla v5.4s, v10.4s, v8.s[1]
+	WORD $0x4f881946 // fmla v6.4s, v10.4s, v8.s[2]
+	WORD $0x4fa81947 // fmla v7.4s, v10.4s, v8.s[3]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F8
+	FLDPQ 0(R8), (F9, F10)
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	WORD $0x4fa91101 // fmla v1.4s, v8.4s, v9.s[1]
+	WORD $0x4f891902 // fmla v2.4s, v8.4s, v9.s[2]
+	WORD $0x4fa91903 // fmla v3.4s, v8.4s, v9.s[3]
+	WORD $0x4f8a1104 // fmla v4.4s, v8.4s, v10.s[0]
+	WORD $0x4faa1105 // fmla v5.4s, v8.4s, v10.s[1]
+	WORD $0x4f8a1906 // fmla v6.4s, v8.4s, v10.s[2]
+	WORD $0x4faa1907 // fmla v7.4s, v8.4s, v10.s[3]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F10
+	WORD $0x4e20d540 // fadd v0.4s, v10.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F10
+	WORD $0x4e21d541 // fadd v1.4s, v10.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F10
+	WORD $0x4e22d542 // fadd v2.4s, v10.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F10
+	WORD $0x4e23d543 // fadd v3.4s, v10.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F10
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F10
+	WORD $0x4e25d545 // fadd v5.4s, v10.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F10
+	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F10
+	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	B next
+
+first:
+	VEOR V10.B16, V10.B16, V10.B16
+	WORD $0x4e20d540 // fadd v0.4s, v10.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d541 // fadd v1.4s, v10.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d542 // fadd v2.4s, v10.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d543 // fadd v3.4s, v10.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e25d545 // fadd v5.4s, v10.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
+	FMOVQ F7, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half9NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half9NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V4.B16, V4.B16, V4.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V5.B16, V5.B16, V5.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V6.B16, V6.B16, V6.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V7.B16, V7.B16, V7.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F9
+	FLDPQ 0(R8), (F10, F11)
+	FMOVQ 32(R8), F12
+	WORD $0x4f8a1120 // fmla v0.4s, v9.4s, v10.s[0]
+	WORD $0x4faa1121 // fmla v1.4s, v9.4s, v10.s[1]
+	WORD $0x4f8a1922 // fmla v2.4s, v9.4s, v10.s[2]
+	WORD $0x4faa1923 // fmla v3.4s, v9.4s, v10.s[3]
+	WORD $0x4f8b1124 // fmla v4.4s, v9.4s, v11.s[0]
+	WORD $0x4fab1125 // fmla v5.4s, v9.4s, v11.s[1]
+	WORD $0x4f8b1926 // fmla v6.4s, v9.4s, v11.s[2]
+	WORD $0x4fab1927 // fmla v7.4s, v9.4s, v11.s[3]
+	WORD $0x4f8c1128 // fmla v8.4s, v9.4s, v12.s[0]
+	FMOVQ 32(R6), F12
+	FLDPQ 48(R8), (F11, F10)
+	FMOVQ 80(R8), F9
+	WORD $0x4f8b1180 // fmla v0.4s, v12.4s, v11.s[0]
+	WORD $0x4fab1181 // fmla v1.4s, v12.4s, v11.s[1]
+	WORD $0x4f8b1982 // fmla v2.4s, v12.4s, v11.s[2]
+	WORD $0x4fab1983 // fmla v3.4s, v12.4s, v11.s[3]
+	WORD $0x4f8a1184 // fmla v4.4s, v12.4s, v10.s[0]
+	WORD $0x4faa1185 // fmla v5.4s, v12.4s, v10.s[1]
+	WORD $0x4f8a1986 // fmla v6.4s, v12.4s, v10.s[2]
+	WORD $0x4faa1987 // fmla v7.4s, v12.4s, v10.s[3]
+	WORD $0x4f891188 // fmla v8.4s, v12.4s, v9.s[0]
+	FMOVQ 64(R6), F9
+	FLDPQ 96(R8), (F10, F11)
+	FMOVQ 128(R8), F12
+	WORD $0x4f8a1120 // fmla v0.4s, v9.4s, v10.s[0]
+	WORD $0x4faa1121 // fmla v1.4s, v9.4s, v10.s[1]
+	WORD $0x4f8a1922 // fmla v2.4s, v9.4s, v10.s[2]
+	WORD $0x4faa1923 // fmla v3.4s, v9.4s, v10.s[3]
+	WORD $0x4f8b1124 // fmla v4.4s, v9.4s, v11.s[0]
+	WORD $0x4fab1125 // fmla v5.4s, v9.4s, v11.s[1]
+	WORD $0x4f8b1926 // fmla v6.4s, v9.4s, v11.s[2]
+	WORD $0x4fab1927 // fmla v7.4s, v9.4s, v11.s[3]
+	WORD $0x4f8c1128 // fmla v8.4s, v9.4s, v12.s[0]
+	FMOVQ 96(R6), F12
+	FLDPQ 144(R8), (F11, F10)
+	FMOVQ 176(R8), F9
+	WORD $0x4f8b1180 // fmla v0.4s, v12.4s, v11.s[0]
+	WORD $0x4fab1181 // fmla v1.4s, v12.4s, v11.s[1]
+	WORD $0x4f8b1982 // fmla v2.4s, v12.4s, v11.s[2]
+	WORD $0x4fab1983 // fmla v3.4s, v12.4s, v11.s[3]
+	WORD $0x4f8a1184 // fmla v4.4s, v12.4s, v10.s[0]
+	WORD $0x4faa1185 // fmla v5.4s, v12.4s, v10.s[1]
+	WORD $0x4f8a1986 // fmla v6.4s, v12.4s, v10.s[2]
+	WORD $0x4faa1987 // fmla v7.4s, v12.4s, v10.s[3]
+	WORD $0x4f891188 // fmla v8.4s, v12.4s, v9.s[0]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F9
+	FLDPQ 0(R8), (F10, F11)
+	FMOVQ 32(R8), F12
+	WORD $0x4f8a1120 // fmla v0.4s, v9.4s, v10.s[0]
+	WORD $0x4faa1121 // fmla v1.4s, v9.4s, v10.s[1]
+	WORD $0x4f8a1922 // fmla v2.4s, v9.4s, v10.s[2]
+	WORD $0x4faa1923 // fmla v3.4s, v9.4s, v10.s[3]
+	WORD $0x4f8b1124 // fmla v4.4s, v9.4s, v11.s[0]
+	WORD $0x4fab1125 // fmla v5.4s, v9.4s, v11.s[1]
+	WORD $0x4f8b1926 // fmla v6.4s, v9.4s, v11.s[2]
+	WORD $0x4fab1927 // fmla v7.4s, v9.4s, v11.s[3]
+	WORD $0x4f8c1128 // fmla v8.4s, v9.4s, v12.s[0]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F12
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e21d581 // fadd v1.4s, v12.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e22d582 // fadd v2.4s, v12.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e24d584 // fadd v4.4s, v12.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e27d587 // fadd v7.4s, v12.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F12
+	WORD $0x4e28d588 // fadd v8.4s, v12.4s, v8.4s
+	FMOVQ F8, 0(R7)
+	B next
+
+first:
+	VEOR V12.B16, V12.B16, V12.B16
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d581 // fadd v1.4s, v12.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d582 // fadd v2.4s, v12.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d584 // fadd v4.4s, v12.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e25d585 // fadd v5.4s, v12.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e27d587 // fadd v7.4s, v12.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e28d588 // fadd v8.4s, v12.4s, v8.4s
+	FMOVQ F8, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half10NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half10NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V4.B16, V4.B16, V4.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V5.B16, V5.B16, V5.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V6.B16, V6.B16, V6.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V7.B16, V7.B16, V7.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V8.B16, V8.B16, V8.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V9.B16, V9.B16, V9.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F10
+	FLDPQ 0(R8), (F11, F12)
+	FMOVQ 32(R8), F13
+	WORD $0x4f8b1140 // fmla v0.4s, v10.4s, v11.s[0]
+	WORD $0x4fab1141 // fmla v1.4s, v10.4s, v11.s[1]
+	WORD $0x4f8b1942 // fmla v2.4s, v10.4s, v11.s[2]
+	WORD $0x4fab1943 // fmla v3.4s, v10.4s, v11.s[3]
+	WORD $0x4f8c1144 // fmla v4.4s, v10.4s, v12.s[0]
+	WORD $0x4fac1145 // fmla v5.4s, v10.4s, v12.s[1]
+	WORD $0x4f8c1946 // fmla v6.4s, v10.4s, v12.s[2]
+	WORD $0x4fac1947 // fmla v7.4s, v10.4s, v12.s[3]
+	WORD $0x4f8d1148 // fmla v8.4s, v10.4s, v13.s[0]
+	WORD $0x4fad1149 // fmla v9.4s, v10.4s, v13.s[1]
+	FMOVQ 32(R6), F13
+	FLDPQ 48(R8), (F12, F11)
+	FMOVQ 80(R8), F10
+	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
+	WORD $0x4fac11a1 // fmla v1.4s, v13.4s, v12.s[1]
+	WORD $0x4f8c19a2 // fmla v2.4s, v13.4s, v12.s[2]
+	WORD $0x4fac19a3 // fmla v3.4s, v13.4s, v12.s[3]
+	WORD $0x4f8b11a4 // fmla v4.4s, v13.4s, v11.s[0]
+	WORD $0x4fab11a5 // fmla v5.4s, v13.4s, v11.s[1]
+	WORD $0x4f8b19a6 // fmla v6.4s, v13.4s, v11.s[2]
+	WORD $0x4fab19a7 // fmla v7.4s, v13.4s, v11.s[3]
+	WORD $0x4f8a11a8 // fmla v8.4s, v13.4s, v10.s[0]
+	WORD $0x4faa11a9 // fmla v9.4s, v13.4s, v10.s[1]
+	FMOVQ 64(R6), F10
+	FLDPQ 96(R8), (F11, F12)
+	FMOVQ 128(R8), F13
+	WORD $0x4f8b1140 // fmla v0.4s, v10.4s, v11.s[0]
+	WORD $0x4fab1141 // fmla v1.4s, v10.4s, v11.s[1]
+	WORD $0x4f8b1942 // fmla v2.4s, v10.4s, v11.s[2]
+	WORD $0x4fab1943 // fmla v3.4s, v10.4s, v11.s[3]
+	WORD $0x4f8c1144 // fmla v4.4s, v10.4s, v12.s[0]
+	WORD $0x4fac1145 // fmla v5.4s, v10.4s, v12.s[1]
+	WORD $0x4f8c1946 // fmla v6.4s, v10.4s, v12.s[2]
+	WORD $0x4fac1947 // fmla v7.4s, v10.4s, v12.s[3]
+	WORD $0x4f8d1148 // fmla v8.4s, v10.4s, v13.s[0]
+	WORD $0x4fad1149 // fmla v9.4s, v10.4s, v13.s[1]
+	FMOVQ 96(R6), F13
+	FLDPQ 144(R8), (F12, F11)
+	FMOVQ 176(R8), F10
+	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
+	WORD $0x4fac11a1 // fmla v1.4s, v13.4s, v12.s[1]
+	WORD $0x4f8c19a2 // fmla v2.4s, v13.4s, v12.s[2]
+	WORD $0x4fac19a3 // fmla v3.4s, v13.4s, v12.s[3]
+	WORD $0x4f8b11a4 // fmla v4.4s, v13.4s, v11.s[0]
+	WORD $0x4fab11a5 // fmla v5.4s, v13.4s, v11.s[1]
+	WORD $0x4f8b19a6 // fmla v6.4s, v13.4s, v11.s[2]
+	WORD $0x4fab19a7 // fmla v7.4s, v13.4s, v11.s[3]
+	WORD $0x4f8a11a8 // fmla v8.4s, v13.4s, v10.s[0]
+	WORD $0x4faa11a9 // fmla v9.4s, v13.4s, v10.s[1]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F10
+	FLDPQ 0(R8), (F11, F12)
+	FMOVQ 32(R8), F13
+	WORD $0x4f8b1140 // fmla v0.4s, v10.4s, v11.s[0]
+	WORD $0x4fab1141 // fmla v1.4s, v10.4s, v11.s[1]
+	WORD $0x4f8b1942 // fmla v2.4s, v10.4s, v11.s[2]
+	WORD $0x4fab1943 // fmla v3.4s, v10.4s, v11.s[3]
+	WORD $0x4f8c1144 // fmla v4.4s, v10.4s, v12.s[0]
+	WORD $0x4fac1145 // fmla v5.4s, v10.4s, v12.s[1]
+	WORD $0x4f8c1946 // fmla v6.4s, v10.4s, v12.s[2]
+	WORD $0x4fac1947 // fmla v7.4s, v10.4s, v12.s[3]
+	WORD $0x4f8d1148 // fmla v8.4s, v10.4s, v13.s[0]
+	WORD $0x4fad1149 // fmla v9.4s, v10.4s, v13.s[1]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F13
+	WORD $0x4e20d5a0 // fadd v0.4s, v13.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e22d5a2 // fadd v2.4s, v13.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e23d5a3 // fadd v3.4s, v13.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e26d5a6 // fadd v6.4s, v13.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e28d5a8 // fadd v8.4s, v13.4s, v8.4s
+	FMOVQ F8, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F13
+	WORD $0x4e29d5a9 // fadd v9.4s, v13.4s, v9.4s
+	FMOVQ F9, 0(R7)
+	B next
+
+first:
+	VEOR V13.B16, V13.B16, V13.B16
+	WORD $0x4e20d5a0 // fadd v0.4s, v13.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d5a2 // fadd v2.4s, v13.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d5a3 // fadd v3.4s, v13.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e26d5a6 // fadd v6.4s, v13.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e28d5a8 // fadd v8.4s, v13.4s, v8.4s
+	FMOVQ F8, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e29d5a9 // fadd v9.4s, v13.4s, v9.4s
+	FMOVQ F9, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half11NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half11NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V4.B16, V4.B16, V4.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V5.B16, V5.B16, V5.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V6.B16, V6.B16, V6.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V7.B16, V7.B16, V7.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V8.B16, V8.B16, V8.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V9.B16, V9.B16, V9.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V10.B16, V10.B16, V10.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F11
+	FLDPQ 0(R8), (F12, F13)
+	FMOVQ 32(R8), F14
+	WORD $0x4f8c1160 // fmla v0.4s, v11.4s, v12.s[0]
+	WORD $0x4fac1161 // fmla v1.4s, v11.4s, v12.s[1]
+	WORD $0x4f8c1962 // fmla v2.4s, v11.4s, v12.s[2]
+	WORD $0x4fac1963 // fmla v3.4s, v11.4s, v12.s[3]
+	WORD $0x4f8d1164 // fmla v4.4s, v11.4s, v13.s[0]
+	WORD $0x4fad1165 // fmla v5.4s, v11.4s, v13.s[1]
+	WORD $0x4f8d1966 // fmla v6.4s, v11.4s, v13.s[2]
+	WORD $0x4fad1967 // fmla v7.4s, v11.4s, v13.s[3]
+	WORD $0x4f8e1168 // fmla v8.4s, v11.4s, v14.s[0]
+	WORD $0x4fae1169 // fmla v9.4s, v11.4s, v14.s[1]
+	WORD $0x4f8e196a // fmla v10.4s, v11.4s, v14.s[2]
+	FMOVQ 32(R6), F14
+	FLDPQ 48(R8), (F13, F12)
+	FMOVQ 80(R8), F11
+	WORD $0x4f8d11c0 // fmla v0.4s, v14.4s, v13.s[0]
+	WORD $0x4fad11c1 // fmla v1.4s, v14.4s, v13.s[1]
+	WORD $0x4f8d19c2 // fmla v2.4s, v14.4s, v13.s[2]
+	WORD $0x4fad19c3 // fmla v3.4s, v14.4s, v13.s[3]
+	WORD $0x4f8c11c4 // fmla v4.4s, v14.4s, v12.s[0]
+	WORD $0x4fac11c5 // fmla v5.4s, v14.4s, v12.s[1]
+	WORD $0x4f8c19c6 // fmla v6.4s, v14.4s, v12.s[2]
+	WORD $0x4fac19c7 // fmla v7.4s, v14.4s, v12.s[3]
+	WORD $0x4f8b11c8 // fmla v8.4s, v14.4s, v11.s[0]
+	WORD $0x4fab11c9 // fmla v9.4s, v14.4s, v11.s[1]
+	WORD $0x4f8b19ca // fmla v10.4s, v14.4s, v11.s[2]
+	FMOVQ 64(R6), F11
+	FLDPQ 96(R8), (F12, F13)
+	FMOVQ 128(R8), F14
+	WORD $0x4f8c1160 // fmla v0.4s, v11.4s, v12.s[0]
+	WORD $0x4fac1161 // fmla v1.4s, v11.4s, v12.s[1]
+	WORD $0x4f8c1962 // fmla v2.4s, v11.4s, v12.s[2]
+	WORD $0x4fac1963 // fmla v3.4s, v11.4s, v12.s[3]
+	WORD $0x4f8d1164 // fmla v4.4s, v11.4s, v13.s[0]
+	WORD $0x4fad1165 // fmla v5.4s, v11.4s, v13.s[1]
+	WORD $0x4f8d1966 // fmla v6.4s, v11.4s, v13.s[2]
+	WORD $0x4fad1967 // fmla v7.4s, v11.4s, v13.s[3]
+	WORD $0x4f8e1168 // fmla v8.4s, v11.4s, v14.s[0]
+	WORD $0x4fae1169 // fmla v9.4s, v11.4s, v14.s[1]
+	WORD $0x4f8e196a // fmla v10.4s, v11.4s, v14.s[2]
+	FMOVQ 96(R6), F14
+	FLDPQ 144(R8), (F13, F12)
+	FMOVQ 176(R8), F11
+	WORD $0x4f8d11c0 // fmla v0.4s, v14.4s, v13.s[0]
+	WORD $0x4fad11c1 // fmla v1.4s, v14.4s, v13.s[1]
+	WORD $0x4f8d19c2 // fmla v2.4s, v14.4s, v13.s[2]
+	WORD $0x4fad19c3 // fmla v3.4s, v14.4s, v13.s[3]
+	WORD $0x4f8c11c4 // fmla v4.4s, v14.4s, v12.s[0]
+	WORD $0x4fac11c5 // fmla v5.4s, v14.4s, v12.s[1]
+	WORD $0x4f8c19c6 // fmla v6.4s, v14.4s, v12.s[2]
+	WORD $0x4fac19c7 // fmla v7.4s, v14.4s, v12.s[3]
+	WORD $0x4f8b11c8 // fmla v8.4s, v14.4s, v11.s[0]
+	WORD $0x4fab11c9 // fmla v9.4s, v14.4s, v11.s[1]
+	WORD $0x4f8b19ca // fmla v10.4s, v14.4s, v11.s[2]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F11
+	FLDPQ 0(R8), (F12, F13)
+	FMOVQ 32(R8), F14
+	WORD $0x4f8c1160 // fmla v0.4s, v11.4s, v12.s[0]
+	WORD $0x4fac1161 // fmla v1.4s, v11.4s, v12.s[1]
+	WORD $0x4f8c1962 // fmla v2.4s, v11.4s, v12.s[2]
+	WORD $0x4fac1963 // fmla v3.4s, v11.4s, v12.s[3]
+	WORD $0x4f8d1164 // fmla v4.4s, v11.4s, v13.s[0]
+	WORD $0x4fad1165 // fmla v5.4s, v11.4s, v13.s[1]
+	WORD $0x4f8d1966 // fmla v6.4s, v11.4s, v13.s[2]
+	WORD $0x4fad1967 // fmla v7.4s, v11.4s, v13.s[3]
+	WORD $0x4f8e1168 // fmla v8.4s, v11.4s, v14.s[0]
+	WORD $0x4fae1169 // fmla v9.4s, v11.4s, v14.s[1]
+	WORD $0x4f8e196a // fmla v10.4s, v11.4s, v14.s[2]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F14
+	WORD $0x4e20d5c0 // fadd v0.4s, v14.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e21d5c1 // fadd v1.4s, v14.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e23d5c3 // fadd v3.4s, v14.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e24d5c4 // fadd v4.4s, v14.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e26d5c6 // fadd v6.4s, v14.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e27d5c7 // fadd v7.4s, v14.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	FMOVQ F8, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e29d5c9 // fadd v9.4s, v14.4s, v9.4s
+	FMOVQ F9, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F14
+	WORD $0x4e2ad5ca // fadd v10.4s, v14.4s, v10.4s
+	FMOVQ F10, 0(R7)
+	B next
+
+first:
+	VEOR V14.B16, V14.B16, V14.B16
+	WORD $0x4e20d5c0 // fadd v0.4s, v14.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d5c1 // fadd v1.4s, v14.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d5c3 // fadd v3.4s, v14.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d5c4 // fadd v4.4s, v14.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e26d5c6 // fadd v6.4s, v14.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e27d5c7 // fadd v7.4s, v14.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	FMOVQ F8, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e29d5c9 // fadd v9.4s, v14.4s, v9.4s
+	FMOVQ F9, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e2ad5ca // fadd v10.4s, v14.4s, v10.4s
+	FMOVQ F10, 0(R7)
+
+next:
+	ADD $32, R3, R3
+	SUBS $1, R0, R0
+	BNE panel
+	RET
+
+// func half12NEON(panels, k int, a, b, c *float32, ldc int, accumulate bool)
+TEXT ·half12NEON(SB), NOSPLIT, $0-49
+	MOVD panels+0(FP), R0
+	MOVD k+8(FP), R1
+	MOVD a+16(FP), R2
+	MOVD c+32(FP), R3
+	MOVD ldc+40(FP), R4
+	LSL $2, R4, R4
+	MOVBU accumulate+48(FP), R5
+	MOVD b+24(FP), R6
+
+panel:
+	MOVD R3, R7
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V0.B16, V0.B16, V0.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V1.B16, V1.B16, V1.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V4.B16, V4.B16, V4.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V5.B16, V5.B16, V5.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V6.B16, V6.B16, V6.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V7.B16, V7.B16, V7.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V8.B16, V8.B16, V8.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V9.B16, V9.B16, V9.B16
+	PRFM (R7), PLDL1KEEP
+	ADD R4, R7, R7
+	VEOR V10.B16, V10.B16, V10.B16
+	PRFM (R7), PLDL1KEEP
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD R2, R8
+	SUBS $4, R1, R9
+	BLT rest
+
+turn:
+	FMOVQ 0(R6), F12
+	FLDPQ 0(R8), (F13, F14)
+	FMOVQ 32(R8), F15
+	WORD $0x4f8d1180 // fmla v0.4s, v12.4s, v13.s[0]
+	WORD $0x4fad1181 // fmla v1.4s, v12.4s, v13.s[1]
+	WORD $0x4f8d1982 // fmla v2.4s, v12.4s, v13.s[2]
+	WORD $0x4fad1983 // fmla v3.4s, v12.4s, v13.s[3]
+	WORD $0x4f8e1184 // fmla v4.4s, v12.4s, v14.s[0]
+	WORD $0x4fae1185 // fmla v5.4s, v12.4s, v14.s[1]
+	WORD $0x4f8e1986 // fmla v6.4s, v12.4s, v14.s[2]
+	WORD $0x4fae1987 // fmla v7.4s, v12.4s, v14.s[3]
+	WORD $0x4f8f1188 // fmla v8.4s, v12.4s, v15.s[0]
+	WORD $0x4faf1189 // fmla v9.4s, v12.4s, v15.s[1]
+	WORD $0x4f8f198a // fmla v10.4s, v12.4s, v15.s[2]
+	WORD $0x4faf198b // fmla v11.4s, v12.4s, v15.s[3]
+	FMOVQ 32(R6), F15
+	FLDPQ 48(R8), (F14, F13)
+	FMOVQ 80(R8), F12
+	WORD $0x4f8e11e0 // fmla v0.4s, v15.4s, v14.s[0]
+	WORD $0x4fae11e1 // fmla v1.4s, v15.4s, v14.s[1]
+	WORD $0x4f8e19e2 // fmla v2.4s, v15.4s, v14.s[2]
+	WORD $0x4fae19e3 // fmla v3.4s, v15.4s, v14.s[3]
+	WORD $0x4f8d11e4 // fmla v4.4s, v15.4s, v13.s[0]
+	WORD $0x4fad11e5 // fmla v5.4s, v15.4s, v13.s[1]
+	WORD $0x4f8d19e6 // fmla v6.4s, v15.4s, v13.s[2]
+	WORD $0x4fad19e7 // fmla v7.4s, v15.4s, v13.s[3]
+	WORD $0x4f8c11e8 // fmla v8.4s, v15.4s, v12.s[0]
+	WORD $0x4fac11e9 // fmla v9.4s, v15.4s, v12.s[1]
+	WORD $0x4f8c19ea // fmla v10.4s, v15.4s, v12.s[2]
+	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
+	FMOVQ 64(R6), F12
+	FLDPQ 96(R8), (F13, F14)
+	FMOVQ 128(R8), F15
+	WORD $0x4f8d1180 // fmla v0.4s, v12.4s, v13.s[0]
+	WORD $0x4fad1181 // fmla v1.4s, v12.4s, v13.s[1]
+	WORD $0x4f8d1982 // fmla v2.4s, v12.4s, v13.s[2]
+	WORD $0x4fad1983 // fmla v3.4s, v12.4s, v13.s[3]
+	WORD $0x4f8e1184 // fmla v4.4s, v12.4s, v14.s[0]
+	WORD $0x4fae1185 // fmla v5.4s, v12.4s, v14.s[1]
+	WORD $0x4f8e1986 // fmla v6.4s, v12.4s, v14.s[2]
+	WORD $0x4fae1987 // fmla v7.4s, v12.4s, v14.s[3]
+	WORD $0x4f8f1188 // fmla v8.4s, v12.4s, v15.s[0]
+	WORD $0x4faf1189 // fmla v9.4s, v12.4s, v15.s[1]
+	WORD $0x4f8f198a // fmla v10.4s, v12.4s, v15.s[2]
+	WORD $0x4faf198b // fmla v11.4s, v12.4s, v15.s[3]
+	FMOVQ 96(R6), F15
+	FLDPQ 144(R8), (F14, F13)
+	FMOVQ 176(R8), F12
+	WORD $0x4f8e11e0 // fmla v0.4s, v15.4s, v14.s[0]
+	WORD $0x4fae11e1 // fmla v1.4s, v15.4s, v14.s[1]
+	WORD $0x4f8e19e2 // fmla v2.4s, v15.4s, v14.s[2]
+	WORD $0x4fae19e3 // fmla v3.4s, v15.4s, v14.s[3]
+	WORD $0x4f8d11e4 // fmla v4.4s, v15.4s, v13.s[0]
+	WORD $0x4fad11e5 // fmla v5.4s, v15.4s, v13.s[1]
+	WORD $0x4f8d19e6 // fmla v6.4s, v15.4s, v13.s[2]
+	WORD $0x4fad19e7 // fmla v7.4s, v15.4s, v13.s[3]
+	WORD $0x4f8c11e8 // fmla v8.4s, v15.4s, v12.s[0]
+	WORD $0x4fac11e9 // fmla v9.4s, v15.4s, v12.s[1]
+	WORD $0x4f8c19ea // fmla v10.4s, v15.4s, v12.s[2]
+	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
+	ADD $192, R8, R8
+	ADD $128, R6, R6
+	SUBS $4, R9, R9
+	BGE turn
+
+rest:
+	ADDS $4, R9, R9
+	BEQ sum
+
+step:
+	FMOVQ 0(R6), F12
+	FLDPQ 0(R8), (F13, F14)
+	FMOVQ 32(R8), F15
+	WORD $0x4f8d1180 // fmla v0.4s, v12.4s, v13.s[0]
+	WORD $0x4fad1181 // fmla v1.4s, v12.4s, v13.s[1]
+	WORD $0x4f8d1982 // fmla v2.4s, v12.4s, v13.s[2]
+	WORD $0x4fad1983 // fmla v3.4s, v12.4s, v13.s[3]
+	WORD $0x4f8e1184 // fmla v4.4s, v12.4s, v14.s[0]
+	WORD $0x4fae1185 // fmla v5.4s, v12.4s, v14.s[1]
+	WORD $0x4f8e1986 // fmla v6.4s, v12.4s, v14.s[2]
+	WORD $0x4fae1987 // fmla v7.4s, v12.4s, v14.s[3]
+	WORD $0x4f8f1188 // fmla v8.4s, v12.4s, v15.s[0]
+	WORD $0x4faf1189 // fmla v9.4s, v12.4s, v15.s[1]
+	WORD $0x4f8f198a // fmla v10.4s, v12.4s, v15.s[2]
+	WORD $0x4faf198b // fmla v11.4s, v12.4s, v15.s[3]
+	ADD $48, R8, R8
+	ADD $32, R6, R6
+	SUBS $1, R9, R9
+	BNE step
+
+sum:
+	MOVD R3, R7
+	CBZ R5, first
+	FMOVQ 0(R7), F15
+	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e21d5e1 // fadd v1.4s, v15.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e22d5e2 // fadd v2.4s, v15.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e24d5e4 // fadd v4.4s, v15.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e25d5e5 // fadd v5.4s, v15.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e27d5e7 // fadd v7.4s, v15.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e28d5e8 // fadd v8.4s, v15.4s, v8.4s
+	FMOVQ F8, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	FMOVQ F9, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e2ad5ea // fadd v10.4s, v15.4s, v10.4s
+	FMOVQ F10, 0(R7)
+	ADD R4, R7, R7
+	FMOVQ 0(R7), F15
+	WORD $0x4e2bd5eb // fadd v11.4s, v15.4s, v11.4s
+	FMOVQ F11, 0(R7)
+	B next
+
+first:
+	VEOR V15.B16, V15.B16, V15.B16
+	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
+	FMOVQ F0, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e21d5e1 // fadd v1.4s, v15.4s, v1.4s
+	FMOVQ F1, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e22d5e2 // fadd v2.4s, v15.4s, v2.4s
+	FMOVQ F2, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	FMOVQ F3, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e24d5e4 // fadd v4.4s, v15.4s, v4.4s
+	FMOVQ F4, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e25d5e5 // fadd v5.4s, v15.4s, v5.4s
+	FMOVQ F5, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
+	FMOVQ F6, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e27d5e7 // fadd v7.4s, v15.4s, v7.4s
+	FMOVQ F7, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e28d5e8 // fadd v8.4s, v15.4s, v8.4s
+	FMOVQ F8, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	FMOVQ F9, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e2ad5ea // fadd v10.4s, v15.4s, v10.4s
+	FMOVQ F10, 0(R7)
+	ADD R4, R7, R7
+	WORD $0x4e2bd5eb // fadd v11.4s, v15.4s, v11.4s
+	FMOVQ F11, 0(R7)
 
 next:
 	ADD $32, R3, R3

@@ -7,6 +7,10 @@ var kernelsNEON = kernels{
 		tile1NEON, tile2NEON, tile3NEON, tile4NEON, tile5NEON, tile6NEON,
 		tile7NEON, tile8NEON, tile9NEON, tile10NEON, tile11NEON, tile12NEON,
 	},
+	half: []tileKernel{
+		half1NEON, half2NEON, half3NEON, half4NEON, half5NEON, half6NEON,
+		half7NEON, half8NEON, half9NEON, half10NEON, half11NEON, half12NEON,
+	},
 }
 
 // kernelsFor chooses the kernels for a product, or nil for the portable one.

@@ -19,7 +19,8 @@ import (
 
 var (
 	peerCommand = flag.String("peer", "", "a program that multiplies matrices, to compare speeds with; docs/log.md has one for OpenBLAS")
-	peerThreads = flag.Int("peer-threads", 1, "threads of ours in the comparison: with 1, processor time is compared, with more, wall time")
+	peerThreads = flag.Int("peer-threads", 1, "threads of ours in the comparison")
+	peerWall    = flag.Bool("peer-wall", false, "compare wall time, which needs an idle machine, and not processor time")
 	peerRounds  = flag.Int("peer-rounds", 11, "calls of each in turn")
 )
 
@@ -105,8 +106,10 @@ func (c matrixCase) compare(t *testing.T, p peer, name string) float64 {
 			continue // warms both
 		}
 		other := theirProcessor
-		if *peerThreads > 1 {
+		if *peerWall {
 			seconds, other = wall, theirWall
+		}
+		if *peerThreads > 1 {
 			time.Sleep(100 * time.Millisecond) // OpenBLAS's threads spin on
 		}
 		ours, theirs, ratios = append(ours, flops/seconds), append(theirs, flops/other), append(ratios, other/seconds)

@@ -5,6 +5,7 @@ package f32
 type kernels struct {
 	a, b packer
 	tile []tileKernel // tile[r-1] computes r rows
+	half []tileKernel // of which half[r-1] computes the left half of the columns
 }
 
 // tileKernel computes one block of N6 for a panel of A and consecutive panels
@@ -139,6 +140,9 @@ func (p *product) multiplyPanel(s *strip, i int) {
 	rest := s.columns - done
 	for r := 0; r < rows && accumulate; r++ {
 		copy(s.edge[r*width:][:rest], out[r*p.ldc+done:])
+	}
+	if rest <= width/2 {
+		tile = p.kernels.half[rows-1]
 	}
 	tile(1, p.kc, a, &s.b[done*p.kc], &s.edge[0], width, accumulate)
 	for r := range rows {

@@ -2465,27 +2465,27 @@ TEXT ·adamWNEON(SB), NOSPLIT, $64-136
 	BLT tail
 
 block:
-	FMOVQ (R3), F10
+	FMOVQ 0(R3), F10
 	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
 	WORD $0x6e21dd4b // fmul v11.4s, v10.4s, v1.4s
-	FMOVQ (R1), F12
+	FMOVQ 0(R1), F12
 	VFMLA V0.S4, V12.S4, V11.S4
-	FMOVQ F11, (R1)
+	FMOVQ F11, 0(R1)
 	WORD $0x6e23dd4c // fmul v12.4s, v10.4s, v3.4s
 	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
-	FMOVQ (R2), F10
+	FMOVQ 0(R2), F10
 	VFMLA V2.S4, V10.S4, V12.S4
-	FMOVQ F12, (R2)
+	FMOVQ F12, 0(R2)
 	WORD $0x6e25dd8a // fmul v10.4s, v12.4s, v5.4s
 	WORD $0x6ea1f94a // fsqrt v10.4s, v10.4s
 	WORD $0x4e26d54a // fadd v10.4s, v10.4s, v6.4s
 	WORD $0x6e24dd6b // fmul v11.4s, v11.4s, v4.4s
 	WORD $0x6e2afd6b // fdiv v11.4s, v11.4s, v10.4s
-	FMOVQ (R0), F10
+	FMOVQ 0(R0), F10
 	WORD $0x6e28dd4c // fmul v12.4s, v10.4s, v8.4s
 	WORD $0x4e2cd56c // fadd v12.4s, v11.4s, v12.4s
 	VFMLS V7.S4, V12.S4, V10.S4
-	FMOVQ F10, (R0)
+	FMOVQ F10, 0(R0)
 	ADD $16, R0, R0
 	ADD $16, R1, R1
 	ADD $16, R2, R2
@@ -2508,7 +2508,7 @@ copy1:
 	MOVW.P R8, 4(R6)
 	SUBS $1, R7, R7
 	BNE copy1
-	FMOVQ (R5), F12
+	FMOVQ 0(R5), F12
 	WORD $0x6e29dd8c // fmul v12.4s, v12.4s, v9.4s
 	WORD $0x6e21dd81 // fmul v1.4s, v12.4s, v1.4s
 	VEOR V9.B16, V9.B16, V9.B16
@@ -2522,9 +2522,9 @@ copy2:
 	MOVW.P R3, 4(R7)
 	SUBS $1, R6, R6
 	BNE copy2
-	FMOVQ (R5), F9
+	FMOVQ 0(R5), F9
 	VFMLA V0.S4, V9.S4, V1.S4
-	FMOVQ F1, (R5)
+	FMOVQ F1, 0(R5)
 	MOVD R5, R3
 	MOVD R1, R1
 	MOVD R4, R6
@@ -2547,9 +2547,9 @@ copy4:
 	MOVW.P R3, 4(R6)
 	SUBS $1, R1, R1
 	BNE copy4
-	FMOVQ (R5), F12
+	FMOVQ 0(R5), F12
 	VFMLA V2.S4, V12.S4, V3.S4
-	FMOVQ F3, (R5)
+	FMOVQ F3, 0(R5)
 	MOVD R5, R3
 	MOVD R2, R2
 	MOVD R4, R1
@@ -2575,11 +2575,11 @@ copy6:
 	MOVW.P R3, 4(R1)
 	SUBS $1, R2, R2
 	BNE copy6
-	FMOVQ (R5), F3
+	FMOVQ 0(R5), F3
 	WORD $0x6e28dc68 // fmul v8.4s, v3.4s, v8.4s
 	WORD $0x4e28d428 // fadd v8.4s, v1.4s, v8.4s
 	VFMLS V7.S4, V8.S4, V3.S4
-	FMOVQ F3, (R5)
+	FMOVQ F3, 0(R5)
 	MOVD R5, R5
 	MOVD R0, R0
 	MOVD R4, R4

@@ -11,11 +11,13 @@ import (
 
 // matmul emits the kernels of the matrix product and of the pool under it.
 func matmul() {
-	for r := 1; r <= 6; r++ {
-		tile("AVX2", 6, r, 32, func() reg.VecVirtual { return YMM() })
-	}
-	for r := 1; r <= 12; r++ {
-		tile("AVX512", 12, r, 64, func() reg.VecVirtual { return ZMM() })
+	for _, vectors := range []int{2, 1} {
+		for r := 1; r <= 6; r++ {
+			tile("AVX2", 6, r, vectors, 32, func() reg.VecVirtual { return YMM() })
+		}
+		for r := 1; r <= 12; r++ {
+			tile("AVX512", 12, r, vectors, 64, func() reg.VecVirtual { return ZMM() })
+		}
 	}
 	for _, columns := range []int{6, 12, 16, 32} {
 		copyPanels(columns)
@@ -26,43 +28,57 @@ func matmul() {
 }
 
 // chains is the state of a tile kernel: one chain of N6 for each output, r rows
-// by two vectors of columns side by side. Each step of k loads two vectors of
-// B once for all rows and one element of A for each row. Rows times two must
-// exceed the latency of a multiply-add times the number that start in a cycle,
-// and leave registers for four operands.
+// by one or two vectors of columns side by side. Each step of k loads the
+// vectors of B once for all rows and one element of A for each row. Rows times
+// two must exceed the latency of a multiply-add times the number that start in a
+// cycle, and leave registers for four operands.
 type chains struct {
-	rows   int // of a panel of A
-	bytes  int // of a vector
-	a, b   reg.GPVirtual
-	t      [][2]reg.VecVirtual
-	b0, b1 reg.VecVirtual
-	x      [2]reg.VecVirtual // elements of A, by turns
+	rows  int // of a panel of A
+	bytes int // of a vector
+	a     reg.GPVirtual
+	bAt   reg.GPVirtual
+	t     [][]reg.VecVirtual
+	b     []reg.VecVirtual
+	x     [2]reg.VecVirtual // elements of A, by turns
 }
 
-// tile emits the kernel for the first r rows of tiles of rows x two vectors.
-func tile(isa string, rows, r, bytes int, vector func() reg.VecVirtual) {
-	columns := 2 * bytes / 4
-	name := fmt.Sprintf("tile%d%s", r, isa)
-	TEXT(name, attr.NOSPLIT, "func(panels, k int, a, b, c *float32, ldc int, accumulate bool)")
-	Doc(fmt.Sprintf("%s computes one block of N6 for %d rows and panels x %d columns of c, where A[i,l] is", name, r, columns),
-		fmt.Sprintf("a[l*%d+i] and B[l,j] of panel p is b[(p*k+l)*%d+j]. panels and k are at least 1.", rows, columns))
-	panels, k, a, b, c, ldc := gp("panels"), gp("k"), gp("a"), gp("b"), gp("c"), stride("ldc")
-	s := chains{rows: rows, bytes: bytes, a: GP64(), b: b}
-	for range r {
-		s.t = append(s.t, [2]reg.VecVirtual{vector(), vector()})
+// panelVectors is the number of vectors in a row of a panel of B.
+const panelVectors = 2
+
+// tile emits the kernel for the first r rows of tiles of rows x two vectors, or
+// for the left half of such tiles.
+func tile(isa string, rows, r, vectors, bytes int, vector func() reg.VecVirtual) {
+	width := panelVectors * bytes / 4
+	name, columns, step := fmt.Sprintf("tile%d%s", r, isa), width, "panels x "
+	if vectors < panelVectors {
+		name, columns, step = fmt.Sprintf("half%d%s", r, isa), width/2, "the first "
 	}
-	s.b0, s.b1 = vector(), vector()
+	TEXT(name, attr.NOSPLIT, "func(panels, k int, a, b, c *float32, ldc int, accumulate bool)")
+	Doc(fmt.Sprintf("%s computes one block of N6 for %d rows and %s%d columns of c, where A[i,l] is", name, r, step, columns),
+		fmt.Sprintf("a[l*%d+i] and B[l,j] of panel p is b[(p*k+l)*%d+j]. panels and k are at least 1.", rows, width))
+	panels, k, a, b, c, ldc := gp("panels"), gp("k"), gp("a"), gp("b"), gp("c"), stride("ldc")
+	s := chains{rows: rows, bytes: bytes, a: GP64(), bAt: b}
+	row := func() (r []reg.VecVirtual) {
+		for range vectors {
+			r = append(r, vector())
+		}
+		return r
+	}
+	for range r {
+		s.t = append(s.t, row())
+	}
+	s.b = row()
 	s.x = [2]reg.VecVirtual{vector(), vector()}
 
 	Label("panel")
-	row := GP64()
-	MOVQ(c, row)
-	s.start(row, ldc)
+	out := GP64()
+	MOVQ(c, out)
+	s.start(out, ldc)
 	MOVQ(a, s.a)
 	s.loop(k)
-	MOVQ(c, row)
-	s.add(row, ldc)
-	ADDQ(U32(uint32(2*bytes)), c)
+	MOVQ(c, out)
+	s.add(out, ldc)
+	ADDQ(U32(uint32(panelVectors*bytes)), c)
 	DECQ(panels)
 	JNZ(LabelRef("panel"))
 	VZEROUPPER()
@@ -78,8 +94,9 @@ func (s *chains) start(row, ldc reg.GPVirtual) {
 		if i < len(s.t)-1 {
 			ADDQ(ldc, row)
 		}
-		VXORPS(t[0], t[0], t[0])
-		VXORPS(t[1], t[1], t[1])
+		for _, sum := range t {
+			VXORPS(sum, sum, sum)
+		}
 	}
 }
 
@@ -124,17 +141,19 @@ func (s *chains) fetchAhead(n int) {
 // steps emits n steps of all chains: t = fma(A[i,k], B[k,j], t).
 func (s *chains) steps(n int) {
 	for u := range n {
-		VMOVUPS(Mem{Base: s.b, Disp: 2 * s.bytes * u}, s.b0)
-		VMOVUPS(Mem{Base: s.b, Disp: 2*s.bytes*u + s.bytes}, s.b1)
+		for j, b := range s.b {
+			VMOVUPS(Mem{Base: s.bAt, Disp: panelVectors*s.bytes*u + s.bytes*j}, b)
+		}
 		for i, t := range s.t {
 			x := s.x[i%2]
 			VBROADCASTSS(Mem{Base: s.a, Disp: 4 * (s.rows*u + i)}, x)
-			VFMADD231PS(s.b0, x, t[0])
-			VFMADD231PS(s.b1, x, t[1])
+			for j, b := range s.b {
+				VFMADD231PS(b, x, t[j])
+			}
 		}
 	}
 	ADDQ(U32(uint32(4*s.rows*n)), s.a)
-	ADDQ(U32(uint32(2*s.bytes*n)), s.b)
+	ADDQ(U32(uint32(panelVectors*s.bytes*n)), s.bAt)
 }
 
 // add adds the chains to out, or to +0.
@@ -147,8 +166,8 @@ func (s *chains) add(row, ldc reg.GPVirtual) {
 	JMP(LabelRef("next"))
 	Label("first")
 	Comment("out = add(+0, t)")
-	VXORPS(s.b0, s.b0, s.b0)
-	s.store(row, ldc, func(Mem) Op { return s.b0 })
+	VXORPS(s.b[0], s.b[0], s.b[0])
+	s.store(row, ldc, func(Mem) Op { return s.b[0] })
 	Label("next")
 }
 

@@ -125,17 +125,8 @@ func (k *neonKernel) load(base register) vec {
 		k.transfer(base, k.scratch)
 		from = k.scratch
 	}
-	v := make(vec, k.parts)
-	for p := range v {
-		v[p] = k.f.vector()
-	}
-	for p := 0; p < k.parts; p += 2 {
-		if k.parts == 1 {
-			k.f.op("FMOVQ (R{1}), F{0}", v[0], from)
-			break
-		}
-		k.f.op(fmt.Sprintf("FLDPQ %d(R{2}), (F{0}, F{1})", 16*p), v[p], v[p+1], from)
-	}
+	v := vec(k.f.vectors(k.parts))
+	k.f.loadAll(v, from, 0)
 	return v
 }
 
@@ -144,13 +135,7 @@ func (k *neonKernel) store(v vec, base register) {
 	if k.inTail {
 		to = k.scratch
 	}
-	for p := 0; p < k.parts; p += 2 {
-		if k.parts == 1 {
-			k.f.op("FMOVQ F{0}, (R{1})", v[0], to)
-			break
-		}
-		k.f.op(fmt.Sprintf("FSTPQ (F{0}, F{1}), %d(R{2})", 16*p), v[p], v[p+1], to)
-	}
+	k.f.storeAll(v, to, 0)
 	if k.inTail {
 		k.transfer(k.scratch, base)
 	}

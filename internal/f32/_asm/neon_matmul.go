@@ -13,8 +13,10 @@ const (
 
 // neonMatmul emits the kernels of the matrix product.
 func neonMatmul(n *neonFile) {
-	for r := 1; r <= neonRows; r++ {
-		neonTile(n, r)
+	for _, vectors := range []int{2, 1} {
+		for r := 1; r <= neonRows; r++ {
+			neonTile(n, r, vectors)
+		}
 	}
 	neonCopyPanels(n, neonRows)
 	neonCopyPanels(n, neonColumns)
@@ -25,20 +27,24 @@ func neonMatmul(n *neonFile) {
 type neonChains struct {
 	f    *neonFunction
 	a, b neonRegister
-	t    [][2]register
+	t    [][]register // rows by one or two vectors
 }
 
-// neonTile emits the kernel for the first r rows of tiles.
-func neonTile(n *neonFile, r int) {
-	name := fmt.Sprintf("tile%dNEON", r)
+// neonTile emits the kernel for the first r rows of tiles, or of their left
+// halves.
+func neonTile(n *neonFile, r, vectors int) {
+	name, columns, step := fmt.Sprintf("tile%dNEON", r), neonColumns, "panels x "
+	if vectors == 1 {
+		name, columns, step = fmt.Sprintf("half%dNEON", r), neonColumns/2, "the first "
+	}
 	f := n.newFunction(name, "func(panels, k int, a, b, c *float32, ldc int, accumulate bool)",
-		fmt.Sprintf("%s computes one block of N6 for %d rows and panels x %d columns of c, where A[i,l] is "+
-			"a[l*%d+i] and B[l,j] of panel p is b[(p*k+l)*%d+j]. panels and k are at least 1.", name, r, neonColumns, neonRows, neonColumns))
+		fmt.Sprintf("%s computes one block of N6 for %d rows and %s%d columns of c, where A[i,l] is "+
+			"a[l*%d+i] and B[l,j] of panel p is b[(p*k+l)*%d+j]. panels and k are at least 1.", name, r, step, columns, neonRows, neonColumns))
 	panels, k, a, c, ldc := f.argument("panels"), f.argument("k"), f.argument("a"), f.argument("c"), f.stride("ldc")
 	accumulate := f.argument("accumulate")
 	s := neonChains{f: f, a: f.general(), b: f.argument("b")}
 	for range r {
-		s.t = append(s.t, [2]register{f.vector(), f.vector()})
+		s.t = append(s.t, f.vectors(vectors))
 	}
 	row := f.general()
 
@@ -92,38 +98,52 @@ func (s *neonChains) loop(k register) {
 // come four to a register, and a multiply-add picks one.
 func (s *neonChains) steps(n int) {
 	for u := range n {
-		b := [2]register{s.f.vector(), s.f.vector()}
-		s.f.op(fmt.Sprintf("FLDPQ %d(R{2}), (F{0}, F{1})", 4*neonColumns*u), b[0], b[1], s.b)
-		a := s.elements(4 * neonRows * u)
+		b := s.f.vectors(len(s.t[0]))
+		s.f.loadAll(b, s.b, 4*neonColumns*u)
+		a := s.f.vectors((len(s.t) + 3) / 4)
+		s.f.loadAll(a, s.a, 4*neonRows*u)
 		for i, t := range s.t {
-			s.f.fmlaLane(t[0], b[0], a[i/4], i%4)
-			s.f.fmlaLane(t[1], b[1], a[i/4], i%4)
+			for j, sum := range t {
+				s.f.fmlaLane(sum, b[j], a[i/4], i%4)
+			}
 		}
 	}
 	s.f.op(fmt.Sprintf("ADD $%d, R{0}, R{0}", 4*neonRows*n), s.a)
 	s.f.op(fmt.Sprintf("ADD $%d, R{0}, R{0}", 4*neonColumns*n), s.b)
 }
 
-// elements loads the elements of A for one step.
-func (s *neonChains) elements(offset int) []register {
-	a := make([]register, (len(s.t)+3)/4)
-	for i := range a {
-		a[i] = s.f.vector()
+// vectors returns n new registers.
+func (f *neonFunction) vectors(n int) (v []register) {
+	for range n {
+		v = append(v, f.vector())
 	}
-	if len(a) > 1 {
-		s.f.op(fmt.Sprintf("FLDPQ %d(R{2}), (F{0}, F{1})", offset), a[0], a[1], s.a)
+	return v
+}
+
+// loadAll fills registers from consecutive memory, storeAll writes them there.
+func (f *neonFunction) loadAll(v []register, base register, offset int) {
+	for ; len(v) > 1; v, offset = v[2:], offset+32 {
+		f.op(fmt.Sprintf("FLDPQ %d(R{2}), (F{0}, F{1})", offset), v[0], v[1], base)
 	}
-	if last := len(a) - 1; last%2 == 0 {
-		s.f.op(fmt.Sprintf("FMOVQ %d(R{1}), F{0}", offset+16*last), a[last], s.a)
+	if len(v) == 1 {
+		f.op(fmt.Sprintf("FMOVQ %d(R{1}), F{0}", offset), v[0], base)
 	}
-	return a
+}
+
+func (f *neonFunction) storeAll(v []register, base register, offset int) {
+	for ; len(v) > 1; v, offset = v[2:], offset+32 {
+		f.op(fmt.Sprintf("FSTPQ (F{0}, F{1}), %d(R{2})", offset), v[0], v[1], base)
+	}
+	if len(v) == 1 {
+		f.op(fmt.Sprintf("FMOVQ F{0}, %d(R{1})", offset), v[0], base)
+	}
 }
 
 // add adds the chains to out, or to +0.
 func (s *neonChains) add(row, ldc, accumulate register) {
-	out := [2]register{s.f.vector(), s.f.vector()}
+	out := s.f.vectors(len(s.t[0]))
 	s.f.jump("CBZ", "first", accumulate)
-	s.store(row, ldc, out, func() { s.f.op("FLDPQ (R{2}), (F{0}, F{1})", out[0], out[1], row) })
+	s.store(row, ldc, out, func() { s.f.loadAll(out, row, 0) })
 	s.f.jump("B", "next")
 	s.f.mark("first")
 	for _, r := range out {
@@ -134,13 +154,13 @@ func (s *neonChains) add(row, ldc, accumulate register) {
 }
 
 // store writes out + t, where fill brings a row of out.
-func (s *neonChains) store(row, ldc register, out [2]register, fill func()) {
+func (s *neonChains) store(row, ldc register, out []register, fill func()) {
 	for i, t := range s.t {
 		fill()
 		for j, r := range t {
 			s.f.three(wordFADD, "fadd", r, out[j], r)
 		}
-		s.f.op("FSTPQ (F{0}, F{1}), (R{2})", t[0], t[1], row)
+		s.f.storeAll(t, row, 0)
 		if i < len(s.t)-1 {
 			s.f.op("ADD R{1}, R{0}, R{0}", row, ldc)
 		}
