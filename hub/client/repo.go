@@ -216,21 +216,8 @@ const (
 
 // List implements hub.Repository.
 func (r *Repo) List(ctx context.Context, revision string) ([]hub.FileInfo, error) {
-	return r.list(ctx, revision, "")
-}
-
-// ListFolder is List below a folder.
-func (r *Repo) ListFolder(ctx context.Context, revision, folder string) ([]hub.FileInfo, error) {
-	return r.list(ctx, revision, folder)
-}
-
-func (r *Repo) list(ctx context.Context, revision, folder string) ([]hub.FileInfo, error) {
 	var files []hub.FileInfo
-	next := r.api("tree", orMain(revision))
-	if folder != "" {
-		next += "/" + escapePath(folder)
-	}
-	next += "?recursive=true&expand=false"
+	next := r.api("tree", orMain(revision)) + "?recursive=true&expand=false"
 	for page := 0; next != ""; page++ {
 		if page == maxPages || len(files) > maxFiles {
 			return nil, fault.Errorf(fault.Refused, "%s: more than %d files", r.id, maxFiles)
@@ -238,7 +225,7 @@ func (r *Repo) list(ctx context.Context, revision, folder string) ([]hub.FileInf
 		var entries []treeFile
 		header, err := r.client.getJSON(ctx, next, &entries)
 		if err != nil {
-			return nil, notFound(err, r.id, orMain(revision), folder)
+			return nil, notFound(err, r.id, orMain(revision), "")
 		}
 		for _, e := range entries {
 			if e.Type != "file" {
@@ -313,44 +300,4 @@ func marshalLine(v any) []byte {
 		panic(err)
 	}
 	return append(b, '\n')
-}
-
-// Ensured is the repository for a pusher: it is made when somebody looks at it
-// and it is not there. Until the Hub can be reached, every call fails and may be
-// tried again.
-func (r *Repo) Ensured() hub.Repository { return ensured{r} }
-
-type ensured struct{ *Repo }
-
-// Resolve implements hub.Repository.
-func (e ensured) Resolve(ctx context.Context, revision string) (hub.Commit, error) {
-	c, err := e.Repo.Resolve(ctx, revision)
-	if err = e.make(ctx, err); errors.Is(err, errMade) {
-		c, err = e.Repo.Resolve(ctx, revision)
-	}
-	return c, err
-}
-
-// Tags implements hub.Repository.
-func (e ensured) Tags(ctx context.Context) ([]hub.Tag, error) {
-	tags, err := e.Repo.Tags(ctx)
-	if err = e.make(ctx, err); errors.Is(err, errMade) {
-		tags, err = e.Repo.Tags(ctx)
-	}
-	return tags, err
-}
-
-// errMade says that the repository was missing and is there now.
-var errMade = errors.New("the repository was made")
-
-// make makes the repository if that is what err is about.
-func (e ensured) make(ctx context.Context, err error) error {
-	var missing *hub.NotFoundError
-	if !errors.As(err, &missing) || missing.What != noRepository {
-		return err
-	}
-	if err := e.Create(ctx, false); err != nil {
-		return err
-	}
-	return errMade
 }
