@@ -62,8 +62,35 @@ func (m ModelName) String() string {
 //   - any other name with a slash or @ is a Hub id with optional revision;
 //   - a name without either is a built-in configuration, unless it is a folder
 //     that holds a model (a mere folder of that name does not hide it).
+//
+// In a folder of a Hub server, which keeps DIR/models/OWNER/NAME, the short form
+// DIR/NAME will do while only one owner has a model of that name.
 func ParseModel(name string) (ModelName, error) {
-	return parseModel(name, folderOnDisk)
+	return parseModel(served(name), folderOnDisk)
+}
+
+// served writes out the short form of a model in a Hub server's folder. It
+// returns any other name as it is.
+func served(name string) string {
+	head, _, _ := cutLast(name)
+	if folderOnDisk(head) != noFolder {
+		return name
+	}
+	dir, base := filepath.Split(head)
+	owners, err := os.ReadDir(filepath.Join(dir, "models"))
+	if err != nil || dir == "" {
+		return name
+	}
+	var found []string
+	for _, o := range owners {
+		if path := filepath.Join(dir, "models", o.Name(), base); IsRepository(path) {
+			found = append(found, path)
+		}
+	}
+	if len(found) != 1 {
+		return name
+	}
+	return found[0] + name[len(head):]
 }
 
 // folder is what parseModel needs to know of a path.

@@ -9,6 +9,34 @@ import (
 	"lockstep/internal/fault"
 )
 
+func TestShortFormInTheFolderOfAServer(t *testing.T) {
+	dir := t.TempDir()
+	make := func(path string) string {
+		t.Helper()
+		path = filepath.Join(dir, filepath.FromSlash(path))
+		if _, err := CreateDirectory(path); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	nano := make("models/lockstep/nano")
+	make("models/a/both")
+	make("models/b/both")
+	plain := make("plain")
+	make("models/lockstep/plain")
+	for in, want := range map[string]ModelName{
+		"nano":   {InFolder, nano, ""},
+		"nano@3": {InFolder, nano, "3"},
+		"both@3": {InFolder, filepath.Join(dir, "both"), "3"}, // whose is not said
+		"none":   {InFolder, filepath.Join(dir, "none"), ""},
+		"plain":  {InFolder, plain, ""}, // what is there comes first
+	} {
+		if got, err := ParseModel(filepath.Join(dir, in)); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", in, got, err, want)
+		}
+	}
+}
+
 func TestParseModel(t *testing.T) {
 	folders := map[string]folder{"D/hub/NAME": someFolder, "owner/name": someFolder, "mine": modelFolder, "nano": someFolder,
 		"a@b": someFolder, "a@b/c": someFolder, "./x@y": someFolder, "gpt2@main": noFolder}
