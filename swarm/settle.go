@@ -210,12 +210,20 @@ func (v *validator) audit(ctx context.Context, secret validate.Nonce, r result) 
 		return nil, nil
 	}
 	roster := c.Roster.Doc()
-	a := validate.Auditor{Roster: c.Roster, Average: r.leaves, Inputs: func(i int) validate.LeafSource {
-		return &shownLeaves{v.client, roster.Members[i].Peer, roster.Epoch, v.shape.Leaves()}
-	}}
-	decision := c.Decision.Certificate().Signatures[0].Digest()
+	chunks := secret.AuditChunks(c.Decision.Certificate().Signatures[0].Digest(), roster, auditsPerOwner)
+	a := validate.Auditor{
+		Roster: c.Roster, Average: r.leaves,
+		Inputs: func(i int) validate.LeafSource {
+			return &shownLeaves{v.client, roster.Members[i].Peer, roster.Epoch, v.shape.Leaves()}
+		},
+		Again: func(ctx context.Context, i int) (validate.LeafSource, error) {
+			uid := roster.Members[i].UID
+			v.warn("epoch %d: uid %d does not show its gradient for the audit; computing it again", roster.Epoch, uid)
+			return v.computeAgain(ctx, roster.Epoch, uid, chunks)
+		},
+	}
 	var out []validate.Audited
-	for _, chunk := range secret.AuditChunks(decision, roster, auditsPerOwner) {
+	for _, chunk := range chunks {
 		i := slices.IndexFunc(c.Receipts, func(s commit.Signed[commit.Receipt]) bool {
 			return s.Signer() == roster.Members[roster.Owner(chunk)].Peer
 		})

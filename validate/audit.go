@@ -2,6 +2,7 @@ package validate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"lockstep/internal/fault"
@@ -29,7 +30,7 @@ type Audited struct {
 	Chunk    uint32          `json:"chunk"`
 	Owner    uint32          `json:"owner"`    // uid of the member that reduced it
 	Equal    bool            `json:"equal"`    // every byte of the average is the sum of the claimed inputs
-	Withheld []uint32        `json:"withheld"` // uids that did not show their input; then nothing is decided
+	Withheld []uint32        `json:"withheld"` // uids whose input could not be had; then nothing is decided
 	Evidence commit.Evidence `json:"-"`        // against the owner, where the sum is wrong
 }
 
@@ -43,9 +44,14 @@ type Auditor struct {
 	// Inputs returns how the member at a position of the roster shows the
 	// gradient that it claimed.
 	Inputs func(member int) LeafSource
+	// Again returns the gradient that a member claimed where it does not show it:
+	// otherwise an owner that adds up wrongly could keep the sum from being
+	// checked, by its own silence or an accomplice's. nil: there is no other source.
+	Again func(ctx context.Context, member int) (LeafSource, error)
 
 	shown   [][]merkle.Digest // by member: its claimed leaves, once asked for
 	refused []error           // by member: why it showed nothing; it is not asked again
+	again   []LeafSource      // by member: what Again returned
 }
 
 // Chunk adds up chunk c from what the members claimed and compares it with the
@@ -127,31 +133,38 @@ func (a *Auditor) leaf(ctx context.Context, leaf int, receipt commit.Signed[comm
 	return e, withheld, nil
 }
 
-// input has one member show a leaf of its gradient, and checks it.
+// input gets a leaf of one member's gradient, checked: from the member, and once
+// that has failed from Again.
 func (a *Auditor) input(ctx context.Context, member, leaf int) ([]byte, []merkle.Digest, error) {
-	roster := a.Roster.Doc()
-	from := a.Inputs(member)
-	if from == nil {
-		return nil, nil, fmt.Errorf("it cannot be asked")
-	}
 	if a.shown == nil {
-		a.shown = make([][]merkle.Digest, len(roster.Members))
-		a.refused = make([]error, len(roster.Members))
+		n := len(a.Roster.Doc().Members)
+		a.shown, a.refused, a.again = make([][]merkle.Digest, n), make([]error, n), make([]LeafSource, n)
 	}
-	if a.refused[member] != nil {
+	if a.refused[member] == nil {
+		data, path, err := a.ask(ctx, a.Inputs(member), member, leaf)
+		if err == nil || ctx.Err() != nil {
+			return data, path, err
+		}
+		a.refused[member] = err
+		if a.Again != nil {
+			if a.again[member], err = a.Again(ctx, member); err != nil {
+				a.refused[member] = errors.Join(a.refused[member], err)
+			}
+		}
+	}
+	if a.again[member] == nil {
 		return nil, nil, a.refused[member]
 	}
-	data, path, err := a.ask(ctx, from, member, leaf)
-	if err != nil && ctx.Err() == nil {
-		a.refused[member] = err
-	}
-	return data, path, err
+	return a.ask(ctx, a.again[member], member, leaf)
 }
 
 // ask is input without a memory for refusals.
 func (a *Auditor) ask(ctx context.Context, from LeafSource, member, leaf int) ([]byte, []merkle.Digest, error) {
 	roster := a.Roster.Doc()
 	shape := roster.Shape()
+	if from == nil {
+		return nil, nil, fmt.Errorf("it cannot be asked")
+	}
 	if a.shown[member] == nil {
 		digests, err := from.Digests(ctx)
 		if err != nil {

@@ -182,6 +182,38 @@ func TestAuditWithoutInputs(t *testing.T) {
 	}
 }
 
+// TestAuditNeedsNobodysHelp: whoever is silent, the sum is checked, against the
+// same owner.
+func TestAuditNeedsNobodysHelp(t *testing.T) {
+	w := newWorld(t)
+	for name, average := range map[string]func(*group) []float32{
+		"right": (*group).average,
+		"wrong": func(g *group) []float32 { return flip(g.average(), 7) },
+	} {
+		a := w.audit(t, average)
+		asked := 0
+		for _, m := range a.members {
+			m.refuse = true
+		}
+		a.Again = func(_ context.Context, i int) (LeafSource, error) {
+			asked++
+			return &frozen{shape: w.smallShape(), gradient: a.gradients[i]}, nil
+		}
+		got := a.chunk(t, 0)
+		if len(got.Withheld) > 0 || got.Equal != (name == "right") || got.Evidence.IsZero() != got.Equal || asked != 3 {
+			t.Errorf("%s: %+v, computed %d times", name, got, asked)
+		}
+		a = w.audit(t, average)
+		a.members[1].refuse = true
+		a.Again = func(context.Context, int) (LeafSource, error) {
+			return &frozen{shape: w.smallShape(), gradient: flip(a.gradients[1], 0)}, nil
+		}
+		if got := a.chunk(t, 0); !slices.Equal(got.Withheld, []uint32{1}) {
+			t.Errorf("%s: another gradient than the claimed one is added up: %+v", name, got)
+		}
+	}
+}
+
 func TestAuditRefusesStrangeQuestions(t *testing.T) {
 	w := newWorld(t)
 	a := w.audit(t, (*group).average)
