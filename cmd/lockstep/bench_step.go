@@ -91,9 +91,11 @@ func benchStep(ctx context.Context, s *benchSettings) (measurement, error) {
 		return nil, err
 	}
 	r := stepResult{machineInfo: s.machine, Model: s.config.Protocol.Model, Batch: t.batch.B, SeqLen: t.batch.T}
-	s.status("first step")
-	if err := t.step(); err != nil {
-		return nil, err
+	s.status("first steps")
+	for range 2 { // which make the buffers
+		if err := t.step(); err != nil {
+			return nil, err
+		}
 	}
 	if r.AllocsPerStep, err = allocations(t.gradient); err != nil {
 		return nil, err
