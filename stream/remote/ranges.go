@@ -20,6 +20,7 @@ import (
 // for some time and for many requests.
 type location struct {
 	address string // the last redirect's; "" before the first, and once it expired
+	host    string // of the last redirect, also once it expired
 	etag    string // of the bytes, as first seen; every later answer must have it
 	direct  bool   // the Hub hands the bytes out itself, and the ETag is its own
 }
@@ -148,7 +149,13 @@ func (f *fetch) redirect(answer *http.Response) error {
 	if next.Scheme != "https" && next.Scheme != answer.Request.URL.Scheme || next.Host == "" {
 		return fault.Errorf(fault.Network, "%s: a redirect to %s://%s is not followed", f.repo.address(f.file), next.Scheme, next.Host)
 	}
-	f.repo.change(f.file, func(l *location) { l.address = next.String() })
+	vouched := answer.Header.Get("X-Linked-Etag") != ""
+	f.repo.change(f.file, func(l *location) {
+		if vouched && l.host != next.Host {
+			l.etag = "" // another store names the same bytes in its own way
+		}
+		l.address, l.host = next.String(), next.Host
+	})
 	return nil
 }
 

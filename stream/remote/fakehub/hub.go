@@ -34,6 +34,8 @@ type Hub struct {
 	Token    string            // demanded by the Hub where not empty
 	PageSize int               // entries of a page of the tree
 	Direct   bool              // the Hub sends bytes itself
+	Content  string            // base of signed addresses; "" is the CDN's
+	Tag      string            // end of the content server's ETags
 
 	// Fault may answer instead of the server; n counts the requests from 1.
 	// A nil result leaves the answer to the server.
@@ -45,6 +47,8 @@ type Hub struct {
 	epoch  int // of signatures: Expire makes all older ones worthless
 	log    []Request
 	counts int
+	busy   int        // requests in hand
+	idle   *sync.Cond // none is
 }
 
 // Request is what a server saw and sent.
@@ -61,6 +65,7 @@ type Request struct {
 // New starts both servers and stops them with the test.
 func New(t testing.TB) *Hub {
 	h := &Hub{Repo: "org/fineweb", Commit: strings.Repeat("0123456789", 4), Files: map[string][]byte{}, PageSize: 1000}
+	h.idle = sync.NewCond(&h.mu)
 	h.Hub = httptest.NewServer(h.serve("hub", h.hub))
 	h.CDN = httptest.NewServer(h.serve("cdn", h.cdn))
 	t.Cleanup(h.Hub.Close)
@@ -78,10 +83,13 @@ func (h *Hub) Change(change func()) {
 // Expire makes all signed addresses worthless.
 func (h *Hub) Expire() { h.Change(func() { h.epoch++ }) }
 
-// Log returns the requests so far, and forgets them.
+// Log returns the requests so far, those in hand included, and forgets them.
 func (h *Hub) Log() []Request {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for h.busy > 0 {
+		h.idle.Wait()
+	}
 	log := h.log
 	h.log = nil
 	return log
@@ -92,6 +100,7 @@ func (h *Hub) serve(name string, handler func(*recorder, *http.Request)) http.Ha
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		h.counts++
+		h.busy++
 		n := h.counts
 		fault, cut := h.Fault, h.Cut
 		h.mu.Unlock()
@@ -110,6 +119,9 @@ func (h *Hub) serve(name string, handler func(*recorder, *http.Request)) http.Ha
 				Server: name, Path: r.URL.Path, Query: r.URL.RawQuery, Range: r.Header.Get("Range"),
 				Authorization: r.Header.Get("Authorization"), Status: rec.status, Bytes: rec.sent,
 			})
+			if h.busy--; h.busy == 0 {
+				h.idle.Broadcast()
+			}
 		}()
 		if instead != nil {
 			instead(rec, r)
@@ -239,7 +251,11 @@ func (h *Hub) resolve(w *recorder, r *http.Request, revision, file string) {
 	w.Header().Set("X-Linked-Etag", `"`+Digest(data)+`"`)
 	w.Header().Set("X-Linked-Size", strconv.Itoa(len(data)))
 	signed := url.URL{Path: "/" + file, RawQuery: fmt.Sprint("signature=", h.epoch)}
-	w.Header().Set("Location", h.CDN.URL+signed.String())
+	base := h.Content
+	if base == "" {
+		base = h.CDN.URL
+	}
+	w.Header().Set("Location", base+signed.String())
 	w.WriteHeader(http.StatusFound)
 }
 
@@ -247,7 +263,7 @@ func (h *Hub) resolve(w *recorder, r *http.Request, revision, file string) {
 func (h *Hub) cdn(w *recorder, r *http.Request) {
 	h.mu.Lock()
 	data, ok := h.Files[strings.TrimPrefix(r.URL.Path, "/")]
-	good := r.URL.Query().Get("signature") == strconv.Itoa(h.epoch)
+	good, tag := r.URL.Query().Get("signature") == strconv.Itoa(h.epoch), h.Tag
 	h.mu.Unlock()
 	switch {
 	case r.Header.Get("Authorization") != "":
@@ -257,7 +273,7 @@ func (h *Hub) cdn(w *recorder, r *http.Request) {
 	case !ok:
 		http.Error(w, "<Error><Code>NoSuchKey</Code></Error>", http.StatusNotFound)
 	default:
-		content(w, r, data, `"`+Digest(data)[:32]+`-1"`)
+		content(w, r, data, `"`+Digest(data)[:32]+tag+`"`)
 	}
 }
 
