@@ -129,6 +129,7 @@ func (l *Leader) abort(silent func(i int) bool) {
 	w.charges = l.charges
 	out, undecided := exclude(w)
 	l.charge(undecided)
+	t.undecided = len(undecided) > 0
 	var excluded []commit.Exclusion
 	for i, k := range out {
 		if k != 0 {
@@ -201,8 +202,11 @@ func (l *Leader) decide(d commit.Decision, out []commit.Kind) {
 		return
 	}
 	reason := "nobody can be excluded"
-	if shrunk {
+	switch {
+	case shrunk:
 		reason = "three attempts failed"
+	case t.undecided:
+		reason = "one member's word stands against another's"
 	}
 	l.pause(t.roster.Epoch, t.roster.Attempt, reason)
 }

@@ -28,6 +28,7 @@ type tally struct {
 	evidence    []commit.Evidence
 	convicted   []commit.Kind
 	accusations []accusation
+	undecided   bool            // some of them, when the attempt was aborted
 	lostSince   []time.Duration // Never while connected
 	witness     WitnessMessage  // of the observer on this node
 	judged      []int           // pieces of evidence that each member made this node look at

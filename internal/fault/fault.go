@@ -28,7 +28,7 @@ const (
 	SelfTest    Kind = 12  // this machine does not reproduce the contract's bits
 	Network     Kind = 20  // a peer or the Hub cannot be reached, or does not admit us
 	Refused     Kind = 21  // the Hub answered and said no
-	Fingerprint Kind = 30  // the peer runs under another run spec
+	Fingerprint Kind = 30  // the peer runs under another run spec, or leads another run of it
 	Interrupted Kind = 130 // SIGINT
 	Terminated  Kind = 143 // SIGTERM
 )
