@@ -62,8 +62,10 @@ func saveSettings(dir string, c config.Config) error {
 			paths = append(paths, name)
 		}
 	}
-	if c.Hub.Dir != "" {
-		paths = append(paths, &c.Hub.Dir)
+	for _, path := range []*string{&c.Hub.Dir, &c.Hub.Token, &c.Fetch.Cache} {
+		if *path != "" && *path != noCache {
+			paths = append(paths, path)
+		}
 	}
 	for _, p := range paths {
 		absolute, err := filepath.Abs(*p)

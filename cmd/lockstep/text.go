@@ -50,6 +50,9 @@ func openPinned(ctx context.Context, r stream.Remote, c *config.Config, t *obser
 	return source, nil
 }
 
+// noCache is the --cache that keeps nothing.
+const noCache = "none"
+
 // isRemote says whether a name of text is an address.
 func isRemote(name string) bool { return strings.Contains(name, "://") }
 
@@ -70,7 +73,7 @@ func remoteText(c config.Config, t *observe.Terminal) (stream.Remote, error) {
 		Memory: int64(c.Fetch.Ahead), Requests: c.Fetch.Requests,
 	}
 	switch r.CacheDir {
-	case "none":
+	case noCache:
 		r.CacheDir = ""
 	case "":
 		if dir, err := os.UserCacheDir(); err == nil {
