@@ -87,12 +87,23 @@ func Average(gradient []float32, tokens uint64) error {
 	if tokens == 0 {
 		return fault.Errorf(fault.Damaged, "average: the batch has no targets")
 	}
-	a := averages.Get().(*average)
+	averaging.Lock()
+	defer averaging.Unlock()
+	a := &averaging.average
+	if a.task == nil {
+		a.task = a.part
+	}
 	a.gradient, a.tokens = gradient, float64(tokens)
 	f32.Parallel(parts(len(gradient)), a.task)
 	a.gradient = nil
-	averages.Put(a)
 	return nil
+}
+
+// averaging is the call of Average under way. One at a time uses all threads;
+// it is kept from call to call, so that its task is made only once.
+var averaging struct {
+	sync.Mutex
+	average
 }
 
 // average is one call of Average.
@@ -101,12 +112,6 @@ type average struct {
 	tokens   float64
 	task     func(int)
 }
-
-var averages = sync.Pool{New: func() any {
-	a := new(average)
-	a.task = a.part
-	return a
-}}
 
 // part averages a task's elements, as many at a time as the first-level cache
 // holds in float64.
