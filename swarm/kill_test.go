@@ -10,6 +10,7 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/reduce"
 	"lockstep/reduce/commit"
+	"lockstep/stream"
 	"lockstep/validate"
 )
 
@@ -131,13 +132,35 @@ func TestKilledMiner(t *testing.T) {
 	}
 }
 
+// heldText is a text of which nothing can be read from one moment to another.
+type heldText struct {
+	stream.Source
+	from, to <-chan struct{}
+}
+
+func (h heldText) Text(ctx context.Context, row uint64) (stream.Row, error) {
+	select {
+	case <-h.from:
+		select {
+		case <-h.to:
+		case <-ctx.Done():
+			return stream.Row{}, ctx.Err()
+		}
+	default:
+	}
+	return h.Source.Text(ctx, row)
+}
+
 // killMiner runs three miners, of which one dies in epoch 2 and is started
-// again: the others go on with at most one retry, and it ends where they end.
+// again: the others end that epoch with at most one retry, and with the next one
+// they wait for it, so that it must end where they end.
 func killMiner(t *testing.T, dying func(*MinerConfig), dead <-chan struct{}) {
 	n := newNetwork(t, 3, 0, 4)
 	v := n.validator(impatient)
 	victim := n.miner(1, dying)
-	rest := []*running{n.miner(0), n.miner(2)}
+	back := make(chan struct{})
+	hold := func(c *MinerConfig) { c.Source = heldText{c.Source, dead, back} }
+	rest := []*running{n.miner(0, hold), n.miner(2, hold)}
 	select {
 	case <-dead:
 	case <-time.After(patience):
@@ -145,7 +168,12 @@ func killMiner(t *testing.T, dying func(*MinerConfig), dead <-chan struct{}) {
 	}
 	victim.kill()
 	_ = victim.wait()
+	joined := len(all[Joined](n, name(1)))
 	again := n.miner(1)
+	if !n.news.waitFor(t.Context(), patience, func() bool { return len(all[Joined](n, name(1))) > joined }) {
+		t.Fatal("the miner does not join again")
+	}
+	close(back)
 	s := n.finish(v)
 	n.ended(s, rest[0], again, rest[1])
 	if e := s.Epochs[1]; e.Members < 2 || e.Attempts > 2 {

@@ -271,7 +271,7 @@ func (stuck) Text(ctx context.Context, _ uint64) (stream.Row, error) {
 func TestAMinerThatNeverClaimsCostsOneDeadline(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t, 3, 0, 4)
-	v := n.validator(func(c *ValidatorConfig) { c.ClaimDeadline = 10 * time.Second })
+	v := n.validator(func(c *ValidatorConfig) { c.ClaimDeadline = 20 * time.Second })
 	n.miner(0)
 	n.miner(1, func(c *MinerConfig) { c.Source = stuck{c.Source} })
 	n.miner(2)

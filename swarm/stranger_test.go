@@ -96,7 +96,7 @@ func TestOtherValidator(t *testing.T) {
 	n.validator()
 	found, wanted := n.at.Peer, n.identity("another").Peer
 	n.at.Peer = wanted
-	m := n.miner(0, func(c *MinerConfig) { c.JoinWithin = 4 * time.Second })
+	m := n.miner(0, func(c *MinerConfig) { c.JoinWithin = 10 * time.Second })
 	w := n.await(name(0), func(e Event) bool { _, ok := e.(Warning); return ok }).(Warning)
 	if err := m.wait(); fault.KindOf(err) != fault.Network {
 		t.Errorf("%v (%v)", err, fault.KindOf(err))

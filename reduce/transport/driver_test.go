@@ -89,7 +89,7 @@ func (n *testNode) start() {
 	} else {
 		plans = []Plan{
 			{Journal: filepath.Join(n.dir, "leader"), Build: func(j []reduce.Record) (reduce.Machine, error) {
-				return reduce.NewLeader(reduce.LeaderConfig{Config: cfg, MinGroup: 2, Deadline: 30 * time.Second, Backoff: time.Second}, j)
+				return reduce.NewLeader(reduce.LeaderConfig{Config: cfg, MinGroup: 2, Deadline: time.Minute, Backoff: time.Second}, j)
 			}},
 			{Build: func([]reduce.Record) (reduce.Machine, error) { return reduce.NewObserver(cfg) }},
 		}
@@ -198,7 +198,7 @@ func (v *testNode) proposal(members []*testNode) reduce.Open {
 // await waits until the nodes have applied an epoch and compares their results.
 func await(t *testing.T, epoch uint64, want merkle.Digest, nodes ...*testNode) {
 	t.Helper()
-	deadline := time.After(60 * time.Second)
+	deadline := time.After(patience)
 	for _, n := range nodes {
 		for {
 			n.mu.Lock()
@@ -269,7 +269,7 @@ func TestNodesLeaveNothingBehind(t *testing.T) {
 	for _, n := range append(members, v) {
 		n.stop()
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for runtime.NumGoroutine() > before {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines before, %d after", before, runtime.NumGoroutine())
@@ -299,7 +299,7 @@ func TestFullDiskSilencesTheNode(t *testing.T) {
 			t.Errorf("a full disk gives %v", err)
 		}
 		broken.stop() // as the process would
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the driver did not notice")
 	}
 	await(t, 1, oracle(shape, members[:2]), members[0], members[1], v)
@@ -392,7 +392,7 @@ func TestMemberDiesInEachPhase(t *testing.T) {
 			}
 			v.open(members)
 			survivors := []*testNode{members[0], members[2]}
-			deadline := time.After(60 * time.Second)
+			deadline := time.After(patience)
 			for _, n := range []*testNode{members[0], members[2], v} {
 				select {
 				case <-n.wake:

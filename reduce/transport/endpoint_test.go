@@ -40,8 +40,12 @@ func listen(t *testing.T, b byte, o Options) *Endpoint {
 	return e
 }
 
+// patience is how long a test waits for what must come: long, for it costs time
+// only where the test fails, and the machine may have much else to do.
+const patience = 2 * time.Minute
+
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -93,8 +97,8 @@ func TestAllowComesBeforeFrames(t *testing.T) {
 	out, err := a.Dial(ctx, b.ID(), b.Addr().String())
 	if err == nil {
 		defer out.Close()
-		out.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if _, err := out.Read(make([]byte, 1)); err == nil {
+		out.SetReadDeadline(time.Now().Add(patience))
+		if _, err := out.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("a refused peer can read")
 		}
 	}
@@ -120,12 +124,15 @@ func TestGarbageOnThePort(t *testing.T) {
 			t.Fatal(err)
 		}
 		io.WriteString(conn, garbage)
-		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(patience))
 		io.Copy(io.Discard, conn) // until the endpoint drops us
 		conn.Close()
 	}
 	a := listen(t, 1, Options{})
 	out, err := a.Dial(ctx, b.ID(), b.Addr().String())
+	for err != nil && ctx.Err() == nil { // the time for a handshake is short, and the machine may be busy
+		out, err = a.Dial(ctx, b.ID(), b.Addr().String())
+	}
 	if err != nil {
 		t.Fatalf("after garbage: %v", err)
 	}
@@ -163,8 +170,8 @@ func TestOtherKeysAndProtocols(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		conn.SetReadDeadline(time.Now().Add(patience))
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: the connection stays open", name)
 		}
 		conn.Close()
@@ -307,7 +314,7 @@ func dialFrom(t *testing.T, host string, e *Endpoint) net.Conn {
 func TestPendingHandshakesAreBounded(t *testing.T) {
 	b := listen(t, 2, Options{Limits: Limits{Pending: 3, PendingEach: 2, Handshake: 30 * time.Second}})
 	ends := func(c net.Conn) bool {
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(patience))
 		_, err := c.Read(make([]byte, 1))
 		return !errors.Is(err, os.ErrDeadlineExceeded)
 	}
@@ -364,7 +371,7 @@ func TestAllowHoldsNoPlace(t *testing.T) {
 	second, err := listen(t, 4, Options{}).Dial(testContext(t), b.ID(), b.Addr().String())
 	if err == nil {
 		defer second.Close()
-		second.SetReadDeadline(time.Now().Add(5 * time.Second))
+		second.SetReadDeadline(time.Now().Add(patience))
 		if _, err = second.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("a second call of Allow is waited for")
 		}
