@@ -67,3 +67,25 @@ func TestConvictionSurvivesACrash(t *testing.T) {
 		})
 	}
 }
+
+// TestConvictionsOfASettledEpochGo: what a crash left of them after the epoch was
+// settled is removed at the next start, and that of an open epoch is not.
+func TestConvictionsOfASettledEpochGo(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 1, 0, 1)
+	v := n.validator()
+	n.miners()
+	n.finish(v)
+	kept := convictions(n.folder("validator").Convictions())
+	for _, epoch := range []uint64{1, 2} {
+		if err := kept.keep(reduce.Convicted{Epoch: epoch, Evidence: []commit.Evidence{{Kind: commit.Switch}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.finish(n.validator())
+	for epoch, want := range map[uint64]int{1: 0, 2: 1} {
+		if left, err := kept.files(epoch); err != nil || len(left) != want {
+			t.Errorf("epoch %d: %v are left, %v", epoch, left, err)
+		}
+	}
+}

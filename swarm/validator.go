@@ -138,6 +138,9 @@ func (v *validator) start() (err error) {
 	if v.chronicle, err = openChronicle(v.folder, v.Run, v.trusted); err != nil {
 		return err
 	}
+	if err := v.convictions.settled(v.chronicle.settled()); err != nil { // a crash may have left them
+		return err
+	}
 	if err := v.begin(); err != nil {
 		return err
 	}
