@@ -17,10 +17,10 @@ const maxTries = 3
 // made durable before, so that it can be killed at any point and goes on where
 // it was. It certifies only what it could hand out itself: the root that more
 // than two thirds of the members voted for, once the observer on its node holds
-// that result whole. An attempt that fails is followed by one without those who
-// were silent, proved wrong or accused; when that cannot help, or three
-// attempts in a row failed, it pauses: the epoch stays open, state and number
-// do not move.
+// that result whole, and nothing of a member that is proved wrong. An attempt
+// that fails is followed by one without those who were silent, proved wrong or
+// accused; when that cannot help, or three attempts in a row failed, it pauses:
+// the epoch stays open, state and number do not move.
 type Leader struct {
 	cfg  LeaderConfig
 	self signed.PeerID

@@ -72,7 +72,7 @@ func (v *validator) candidates() []reduce.Candidate {
 
 // collect asks everybody who is there for a claim. A miner that let the last
 // deadline pass is asked too, but not waited for: one that does so again and
-// again costs the others one deadline. The leader and the observer are heard
+// again costs the others few deadlines. The leader and the observer are heard
 // meanwhile: averaged is as in propose.
 func (v *validator) collect(whole context.Context, r *result) (averaged bool, err error) {
 	epoch := v.state.Epoch + 1

@@ -11,9 +11,43 @@ import (
 // punished by it: who is not waited for may still come in time. The zero value
 // is ready to use; it serves one goroutine.
 type stragglers struct {
-	late   map[signed.PeerID]bool    // brought no claim by the last deadline
-	mute   map[signed.PeerID]bool    // reported no state after the last epoch
+	late   debts                     // of claims
+	mute   debts                     // of reports which state a node has
 	silent map[signed.PeerID]silence // stopped the last rounds that they were in
+}
+
+// debts are what nodes owe for deadlines that they let pass. The zero value is
+// empty and ready to use, see note.
+type debts map[signed.PeerID]debt
+
+// debt is how often a node must be in time before it is waited for again, and how
+// much that will be after its next delay. The price doubles with every delay that
+// cost the others a deadline and falls by one whenever a node without debts is in
+// time: one that is late every other time soon costs them few deadlines, and one
+// that is late once in a while is forgiven.
+type debt struct{ owes, price int }
+
+// longestDebt bounds both.
+const longestDebt = 16
+
+// note counts one more deadline.
+func (d *debts) note(p signed.PeerID, inTime bool) {
+	if *d == nil {
+		*d = debts{}
+	}
+	was := (*d)[p]
+	switch {
+	case inTime && was.owes > 0:
+		was.owes--
+	case inTime:
+		was.price = max(was.price-1, 0)
+	case was.owes > 0:
+		was.owes = was.price
+	default:
+		was.price = min(max(2*was.price, 1), longestDebt)
+		was.owes = was.price
+	}
+	(*d)[p] = was
 }
 
 // silence is how often in a row a member stopped its rounds.
@@ -23,26 +57,16 @@ type silence struct {
 }
 
 // claimed notes whether a miner's claim came in time.
-func (s *stragglers) claimed(p signed.PeerID, inTime bool) {
-	if s.late == nil {
-		s.late = map[signed.PeerID]bool{}
-	}
-	s.late[p] = !inTime
-}
+func (s *stragglers) claimed(p signed.PeerID, inTime bool) { s.late.note(p, inTime) }
 
-// isLate reports whether a miner's last claim did not come.
-func (s *stragglers) isLate(p signed.PeerID) bool { return s.late[p] }
+// isLate reports whether a miner's claims are not waited for.
+func (s *stragglers) isLate(p signed.PeerID) bool { return s.late[p].owes > 0 }
 
 // reported notes whether a miner said in time which state it has.
-func (s *stragglers) reported(p signed.PeerID, inTime bool) {
-	if s.mute == nil {
-		s.mute = map[signed.PeerID]bool{}
-	}
-	s.mute[p] = !inTime
-}
+func (s *stragglers) reported(p signed.PeerID, inTime bool) { s.mute.note(p, inTime) }
 
-// keepsWaiting reports whether a miner let any of its last deadlines pass.
-func (s *stragglers) keepsWaiting(p signed.PeerID) bool { return s.late[p] || s.mute[p] }
+// keepsWaiting reports whether a miner is not waited for, in whatever.
+func (s *stragglers) keepsWaiting(p signed.PeerID) bool { return s.isLate(p) || s.mute[p].owes > 0 }
 
 // concluded notes who stopped an attempt by silence, and who was part of an
 // average.

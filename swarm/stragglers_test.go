@@ -80,3 +80,34 @@ func TestLateClaims(t *testing.T) {
 		t.Error("mute for ever")
 	}
 }
+
+// TestLateEveryOtherTime: a node that is in time just often enough to be waited
+// for again costs a deadline in seventeen, not every second one; a delay once in
+// a while is forgiven.
+func TestLateEveryOtherTime(t *testing.T) {
+	var d debts
+	cost := 0
+	const deadlines = 170
+	for range deadlines {
+		waited := d[peer(1)].owes == 0
+		if d.note(peer(1), !waited); waited { // in time only as long as it must be
+			cost++
+		}
+	}
+	if most := deadlines/(longestDebt+1) + 5; cost > most {
+		t.Errorf("%d of %d deadlines are waited for to the end; %d at most", cost, deadlines, most)
+	}
+	d.note(peer(2), false)
+	for range 3 {
+		d.note(peer(2), true)
+	}
+	if d.note(peer(2), false); d[peer(2)].owes != 1 {
+		t.Errorf("the second delay after a long time costs %+v", d[peer(2)])
+	}
+	for range 10 * longestDebt { // not waited for, and never in time
+		d.note(peer(3), false)
+	}
+	if d[peer(3)].owes != 1 {
+		t.Errorf("delays that cost nobody anything add up to %+v", d[peer(3)])
+	}
+}
