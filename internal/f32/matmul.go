@@ -29,7 +29,7 @@ func MatMul(l Layout, out []float32, ldc int, a []float32, lda int, b []float32,
 	if m < 0 || n < 0 || k < 0 {
 		panic("f32: MatMul: negative size")
 	}
-	p := takeProduct()
+	p := products.take(newProduct)
 	p.out, p.ldc, p.a, p.b = out, ldc, a, b
 	p.m, p.n, p.k, p.accumulate = m, n, k, accumulate
 	switch l {
@@ -89,19 +89,16 @@ type product struct {
 
 var products freeList[product]
 
-func takeProduct() *product {
-	p := products.take()
-	if p == nil {
-		p = new(product)
-		p.genericTask, p.packTask, p.stripTask = p.genericStrip, p.packGroupOfA, p.multiplyStrip
-		p.rowsTask, p.columnsTask = p.vectorRows, p.vectorColumnGroups
-	}
+func newProduct() *product {
+	p := new(product)
+	p.genericTask, p.packTask, p.stripTask = p.genericStrip, p.packGroupOfA, p.multiplyStrip
+	p.rowsTask, p.columnsTask = p.vectorRows, p.vectorColumnGroups
 	return p
 }
 
 // give returns p for reuse, without holding on to the caller's memory.
 func (p *product) give() {
-	p.out, p.a, p.b = nil, nil, nil
+	p.out, p.a, p.b, p.packed = nil, nil, nil, nil
 	products.give(p)
 }
 

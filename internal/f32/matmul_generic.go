@@ -11,13 +11,12 @@ type genericPanel [blockK][genericColumns]float64
 
 var genericPanels freeList[genericPanel]
 
+func newGenericPanel() *genericPanel { return new(genericPanel) }
+
 // genericStrip computes the columns of strip s, for all rows. It is the
 // definition that every other kernel equals.
 func (p *product) genericStrip(s int) {
-	panel := genericPanels.take()
-	if panel == nil {
-		panel = new(genericPanel)
-	}
+	panel := genericPanels.take(newGenericPanel)
 	j0 := s * genericColumns
 	width := min(genericColumns, p.n-j0)
 	for k0 := 0; k0 < p.k; k0 += blockK {

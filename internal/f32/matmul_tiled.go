@@ -50,18 +50,20 @@ const (
 
 var strips freeList[strip]
 
+func newStrip() *strip { return new(strip) }
+
 // tiled computes the product a pass at a time: a region of rows by a block of
 // k. First the region of A is packed for all; then each task packs a strip of B
 // for itself and multiplies.
 func (p *product) tiled(ks *kernels) {
 	p.kernels = ks
-	region := roundUp(ceilDiv(p.m, ceilDiv(p.m, tuned.region)), ks.a.width)
-	if need := region * min(p.k, blockK); len(p.packed) < need {
-		p.packed = make([]float32, need)
-	}
-	p.divide(region)
-	for p.m0 = 0; p.m0 < p.m; p.m0 += region {
-		p.rows = min(region, p.m-p.m0)
+	rows := roundUp(ceilDiv(p.m, ceilDiv(p.m, tuned.region)), ks.a.width)
+	packed := takeRegion(rows * min(p.k, blockK))
+	defer packed.give()
+	p.packed = packed.x
+	p.divide(rows)
+	for p.m0 = 0; p.m0 < p.m; p.m0 += rows {
+		p.rows = min(rows, p.m-p.m0)
 		for p.k0 = 0; p.k0 < p.k; p.k0 += blockK {
 			p.kc = min(blockK, p.k-p.k0)
 			elements := int64(p.rows) * int64(p.kc)
@@ -106,10 +108,7 @@ func (p *product) packGroupOfA(g int) {
 
 // multiplyStrip packs a strip of B and multiplies a chunk of rows with it.
 func (p *product) multiplyStrip(task int) {
-	s := strips.take()
-	if s == nil {
-		s = new(strip)
-	}
+	s := strips.take(newStrip)
 	i0 := task / p.strips * p.chunkRows
 	s.j0 = task % p.strips * p.stripWidth
 	s.columns = min(p.stripWidth, p.n-s.j0)

@@ -33,10 +33,7 @@ func (p *product) vectorRows(task int) {
 	if !p.accumulate {
 		clear(out)
 	}
-	s := strips.take()
-	if s == nil {
-		s = new(strip)
-	}
+	s := strips.take(newStrip)
 	t := s.b[:len(out)]
 	for k0 := 0; k0 < p.k; k0 += blockK {
 		clear(t)
@@ -49,10 +46,7 @@ func (p *product) vectorRows(task int) {
 // vectorColumnGroups computes one task's columns of a product with B stored
 // (n, k), n being at least 16.
 func (p *product) vectorColumnGroups(task int) {
-	s := strips.take()
-	if s == nil {
-		s = new(strip)
-	}
+	s := strips.take(newStrip)
 	t := (*[lanes]float32)(s.edge[:])
 	j0 := task * vectorGroups * lanes
 	end := min(j0+vectorGroups*lanes, p.n)
