@@ -198,8 +198,8 @@ type Zeroed struct {
 	Reason string `json:"reason"` // of the epoch's verdict, or "score"
 }
 
-// WeightsOf lists weights in uid order. Where AllZero holds, UIDs is empty:
-// there is nothing to submit.
+// WeightsOf lists weights in uid order. UIDs is empty, and there is nothing to
+// submit, before the first scored epoch and where every miner failed.
 func WeightsOf(epoch uint64, scores []Score, verdicts []*Evidence) Weights {
 	out := Weights{Format: "lockstep.weights/1", Epoch: epoch, UIDs: []uint32{}, Weights: []uint16{}, Zeroed: []Zeroed{}}
 	for _, s := range scores {

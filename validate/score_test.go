@@ -99,15 +99,18 @@ func TestCheaterInEveryEpochHasNothing(t *testing.T) {
 	}
 }
 
-func TestAllZero(t *testing.T) {
-	if scores := scoreEpoch(t, []Measure{{UID: 0}, {UID: 1}}, nil); !AllZero(scores) {
-		t.Errorf("weights out of nothing: %+v", scores)
+func TestNoWeights(t *testing.T) {
+	uids := func(measures ...Measure) []uint32 {
+		return WeightsOf(1, scoreEpoch(t, measures, nil), nil).UIDs
 	}
-	if !AllZero(nil) {
-		t.Error("no miners have a weight")
+	if got := uids(Measure{UID: 0}, Measure{UID: 1}); len(got) != 0 {
+		t.Errorf("weights out of nothing: %v", got)
 	}
-	if scores := scoreEpoch(t, []Measure{exact(0, 1, 1, 1)}, nil); AllZero(scores) {
-		t.Error("an honest miner alone has no weight")
+	if got := uids(); len(got) != 0 {
+		t.Errorf("without miners %v have a weight", got)
+	}
+	if got := uids(exact(0, 1, 1, 1)); len(got) != 1 {
+		t.Errorf("an honest miner alone: %v have a weight", got)
 	}
 }
 

@@ -7,8 +7,8 @@ import "math/big"
 const MaxWeight = 65535
 
 // setWeights gives every score its weight: Average · 65535 / largest Average,
-// rounded half to even, exactly. Where every average is 0 every weight is 0
-// (see AllZero): nothing is spread evenly over miners that showed nothing.
+// rounded half to even, exactly. Where every average is 0 every weight is 0:
+// nothing is spread evenly over miners that showed nothing.
 //
 // Bittensor's SDK rescales by the maximum once more, which leaves these
 // integers as they are.
@@ -23,17 +23,6 @@ func setWeights(scores []Score) {
 			scores[i].Weight = uint16(halfEven(uint64(scores[i].Average)*MaxWeight, top))
 		}
 	}
-}
-
-// AllZero reports whether no miner has any weight, so that there is nothing to
-// submit: before the first scored epoch, or when every miner failed.
-func AllZero(scores []Score) bool {
-	for _, s := range scores {
-		if s.Weight > 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // halfEven returns a/b rounded to the nearest integer, ties to the even one.

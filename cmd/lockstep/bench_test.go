@@ -120,7 +120,11 @@ func BenchmarkLoadModel(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	size, _, err := safetensors.Write(f, nil, tensors)
+	var size int64
+	e, err := safetensors.NewEncoder(nil, tensors)
+	if err == nil {
+		size, err = e.WriteTo(f)
+	}
 	if err == nil {
 		err = f.Close()
 	}

@@ -424,7 +424,7 @@ func TestReadsPublishedCheckpoints(t *testing.T) {
 			t.Fatal(err)
 		}
 		var again bytes.Buffer
-		if _, _, err := Write(&again, f.Metadata(), tensors); err != nil {
+		if _, _, err := writeFile(&again, f.Metadata(), tensors); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(again.Bytes(), raw) {

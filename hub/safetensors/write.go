@@ -180,18 +180,3 @@ func (e *Encoder) Digest() merkle.Digest {
 	_, _ = e.WriteTo(h) // a hash accepts every write
 	return merkle.Digest(h.Sum(nil))
 }
-
-// Write writes a whole file to w and returns its length and SHA-256, computed
-// on the way.
-func Write(w io.Writer, metadata map[string]string, tensors []Tensor) (int64, merkle.Digest, error) {
-	e, err := NewEncoder(metadata, tensors)
-	if err != nil {
-		return 0, merkle.Digest{}, err
-	}
-	h := sha256.New()
-	n, err := e.WriteTo(io.MultiWriter(w, h))
-	if err != nil {
-		return n, merkle.Digest{}, fmt.Errorf("safetensors: writing: %w", err)
-	}
-	return n, merkle.Digest(h.Sum(nil)), nil
-}
