@@ -83,8 +83,8 @@ func (v *validator) convict(epoch uint64, e commit.Evidence) error {
 		v.warn("epoch %d: uid %d is convicted of %s, but has no claim here", epoch, f.UID, f.Kind)
 		return nil
 	}
-	if j.Verdict.Outcome.False() {
-		return nil
+	if j.Verdict.Outcome.False() { // known, unless a crash kept it from the docket
+		return v.chronicle.judged(j, validate.Folder(v.cfg.EvidenceDir, epoch, f.UID))
 	}
 	j.Convict(f)
 	return v.find(j, &e)

@@ -89,3 +89,50 @@ func TestConvictionsOfASettledEpochGo(t *testing.T) {
 		}
 	}
 }
+
+// TestVerdictReachesTheDocket: the validator died when the evidence folder said
+// that a miner is convicted and the docket did not say so yet. It is told again.
+func TestVerdictReachesTheDocket(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t, 3, 0, 1)
+	n.cheats[2] = Switch
+	v := n.validator()
+	miners := n.miners()
+	n.ended(n.finish(v), miners...)
+	folder := n.folder("validator")
+	before, err := loadDocket(folder.Dockets(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, _ := before.of(2)
+	e, err := validate.ReadEvidence(f.Folder)
+	if err != nil || !f.False {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	f.False, f.Exact, f.Kind = false, true, ""
+	before.find(f)
+	before.Settled = false
+	if err := before.save(folder.Dockets()); err != nil {
+		t.Fatal(err)
+	}
+	node, err := openNode(t.Context(), n.node("validator"), commit.Solo(n.identity("validator").Peer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.close()
+	again := &validator{node: node, cfg: ValidatorConfig{EvidenceDir: string(folder)}}
+	if again.chronicle, err = openChronicle(folder, n.run, node.trusted); err != nil {
+		t.Fatal(err)
+	}
+	defer again.chronicle.shut()
+	if err := again.convict(1, *e.Round); err != nil {
+		t.Fatal(err)
+	}
+	after, err := loadDocket(folder.Dockets(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, _ := after.of(2); !f.False || f.Exact || f.Kind != "switch" {
+		t.Errorf("%+v", f)
+	}
+}

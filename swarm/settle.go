@@ -238,7 +238,12 @@ func (v *validator) audit(ctx context.Context, secret validate.Nonce, r result) 
 			v.warn("epoch %d: chunk %d cannot be audited: %v", roster.Epoch, chunk, err)
 			continue
 		case !audited.Evidence.IsZero():
-			if err := v.convict(roster.Epoch, audited.Evidence); err != nil {
+			// The next audit, after a crash, may be of other chunks.
+			err := v.convictions.keep(reduce.Convicted{Epoch: roster.Epoch, Evidence: []commit.Evidence{audited.Evidence}})
+			if err == nil {
+				err = v.convict(roster.Epoch, audited.Evidence)
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
