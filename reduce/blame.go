@@ -58,7 +58,9 @@ const (
 //
 // A member that slanders one peer after the other thus costs a single attempt,
 // and then only itself its seat. One that always slanders the same peer takes it
-// along, as does one that starves the same peer.
+// along, as does one that starves the same peer. Two that slander the same one
+// put it out of its seat and keep theirs, as two that it starves do: the records
+// of the two cases are the same.
 func exclude(t testimony) (out []commit.Kind, undecided []accusation) {
 	n := len(t.silent)
 	out = slices.Clone(t.convicted)
