@@ -190,7 +190,11 @@ func parametersAfter(ctx context.Context, run *spec.Run, epoch uint64, repo, ini
 	if epoch > 0 {
 		name = repo + "@" + hub.EpochTag(epoch)
 		ref, err := hub.ParseModel(name)
-		if _, serr := os.Stat(repo); errors.Is(serr, os.ErrNotExist) && (err != nil || ref.Kind != hub.OnHub) {
+		where := repo
+		if err == nil {
+			where = ref.Name // of a short form, written out
+		}
+		if _, serr := os.Stat(where); errors.Is(serr, os.ErrNotExist) && (err != nil || ref.Kind != hub.OnHub) {
 			return nil, fault.Errorf(fault.Undecided, "the model after epoch %d is needed, and there is no repository %s; name one with --hub", epoch, repo)
 		}
 	}
