@@ -14,7 +14,11 @@ import (
 	"lockstep/internal/fault"
 	"lockstep/observe"
 	"lockstep/stream"
+	"lockstep/swarm"
 )
+
+// hubRole is the role of a network's Hub in its event.
+const hubRole = "hub"
 
 func (a *app) hub() *cobra.Command {
 	cmd := &cobra.Command{
@@ -29,7 +33,7 @@ func (a *app) hub() *cobra.Command {
 
 func (a *app) hubServe() *cobra.Command {
 	var options server.Options
-	var lfsOnly bool
+	var lfsOnly, child bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a folder of models and datasets as the Hugging Face Hub would",
@@ -43,6 +47,8 @@ write. The first interrupt lets requests in hand finish.`,
 	}
 	config.AddFlags(cmd.Flags(), "dir", "listen", "json")
 	cmd.Flags().BoolVar(&lfsOnly, "lfs-only", false, "ask every client for Git LFS: huggingface_hub then needs HF_HUB_DISABLE_XET=1")
+	cmd.Flags().BoolVar(&child, "child", false, "leave when stdin ends")
+	cmd.Flags().MarkHidden("child")
 	cmd.Flags().BoolVar(&options.TokensToRead, "tokens-to-read", false, "refuse reading without a token of DIR/tokens")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		if c.Output.Dir == "" {
@@ -65,11 +71,15 @@ write. The first interrupt lets requests in hand finish.`,
 		if err != nil {
 			return fault.Wrap(fault.Environment, err)
 		}
-		ints := catch(ctx, t)
+		ints := a.catchAs(ctx, t, child)
 		defer ints.release()
 		ints.stopAtOnce()
-		t.Line("serving %s; tokens are in %s", c.Output.Dir, s.TokensFile())
-		fmt.Fprintf(a.stdout, "%s\n", hubAddress(l.Addr()))
+		if child {
+			a.tell(swarm.Listening{Role: hubRole, Address: l.Addr().String()})
+		} else {
+			t.Line("serving %s; tokens are in %s", c.Output.Dir, s.TokensFile())
+			fmt.Fprintf(a.stdout, "http://%s\n", l.Addr())
+		}
 		if err := s.Serve(ints.Context, l); err != nil && err != http.ErrServerClosed {
 			return err
 		}
@@ -90,5 +100,3 @@ func (s servedRows) Text(ctx context.Context, row uint64) (string, bool, error) 
 	r, err := s.Source.Text(ctx, row)
 	return r.Text, r.Defect == stream.Null, err
 }
-
-func hubAddress(a net.Addr) string { return "http://" + a.String() }

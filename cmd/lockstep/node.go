@@ -160,20 +160,11 @@ func (a *app) openNode(ctx context.Context, c *config.Config, t *observe.Termina
 		b.close()
 		return nil, err
 	}
-	var ints *interrupts
-	if child {
-		ints = catchAsChild(ctx, t, os.Stdin)
-	} else {
-		ints = catch(ctx, t)
-	}
+	ints := a.catchAs(ctx, t, child)
 	t.Line("peer ID %s, run %s", identity.Peer, b.run.Fingerprint().Short())
 	emit := nodeScreen{t}.show
 	if c.Output.JSON {
-		emit = func(e swarm.Event) {
-			if line, err := swarm.EncodeEvent(e); err == nil {
-				a.stdout.Write(line)
-			}
-		}
+		emit = a.tell
 	}
 	return &openedNode{
 		node: swarm.Node{
@@ -184,6 +175,22 @@ func (a *app) openNode(ctx context.Context, c *config.Config, t *observe.Termina
 		},
 		bench: b, ints: ints,
 	}, nil
+}
+
+// catchAs catches signals as a child of a supervisor does, or as a process of
+// its own.
+func (a *app) catchAs(ctx context.Context, t *observe.Terminal, child bool) *interrupts {
+	if child {
+		return catchAsChild(ctx, t, os.Stdin)
+	}
+	return catch(ctx, t)
+}
+
+// tell writes an event as one JSON object on a line of stdout.
+func (a *app) tell(e swarm.Event) {
+	if line, err := swarm.EncodeEvent(e); err == nil {
+		a.stdout.Write(line)
+	}
 }
 
 // networkSlots is the number of seats among which segments are dealt. It does

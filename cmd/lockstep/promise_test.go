@@ -103,9 +103,9 @@ func TestCheatersChangeNothing(t *testing.T) {
 	}
 }
 
-// TestKilledProcesses sends SIGKILL to a miner and to the validator of a running
-// network: they are started again, catch up, and the run ends with every node on
-// one state.
+// TestKilledProcesses sends SIGKILL to a miner, to the validator and to the Hub of
+// a running network: they are started again, catch up, and the run ends with every
+// node on one state and every tag there.
 func TestKilledProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs whole networks")
@@ -113,7 +113,10 @@ func TestKilledProcesses(t *testing.T) {
 	if _, err := os.Stat("/proc/self/cmdline"); err != nil {
 		t.Skip("finds processes by /proc, which is not here")
 	}
-	for _, victim := range []string{"miner-1", "validator"} {
+	victims := map[string]string{ // what only its command line has, after the run's folder
+		"miner": "/miner-1\x00", "validator": "/validator/identity.key\x00", "hub": "/hub\x00--child\x00",
+	}
+	for victim, argument := range victims {
 		t.Run(victim, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
 			cmd := exec.Command(os.Args[0], "swarm", "--json", "--dir", dir, "--epochs", "12")
@@ -126,7 +129,7 @@ func TestKilledProcesses(t *testing.T) {
 				_, err := os.Stat(filepath.Join(dir, "hub", "models", "lockstep", "nano", "refs", "tags", "2"))
 				return err == nil
 			})
-			waitFor(t, "the kill", func() bool { return killProcess(filepath.Join(dir, victim)) })
+			waitFor(t, "the kill", func() bool { return killProcess(dir + argument) })
 			if err := cmd.Wait(); err != nil {
 				t.Fatalf("%v\n%s", err, &errs)
 			}
@@ -158,12 +161,13 @@ func waitFor(t *testing.T, what string, ready func() bool) {
 	}
 }
 
-// killProcess kills the process one of whose arguments lies in the folder.
-func killProcess(folder string) bool {
+// killProcess kills the process whose command line, each argument ended by a zero
+// byte, has the text.
+func killProcess(part string) bool {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
 		text, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(text), folder) {
+		if err != nil || !strings.Contains(string(text), part) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))

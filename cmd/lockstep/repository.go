@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,35 +73,26 @@ func openRepository(ctx context.Context, c config.Config) (hub.Repository, error
 // tokenFile is the file, in a network's folder, with the token of its Hub.
 const tokenFile = "hub-token"
 
-// serveHub serves the Hub of a local network from this process, on its folder.
-// The nodes push to it as to any other; its address and token are added to
-// their arguments. A name without an owner is a plain folder, and a Hub that was
-// named serves itself.
-func (n *network) serveHub() (stop func(), err error) {
+// planHub makes the Hub of a local network, a process like its nodes, and its
+// token. A name without an owner is a plain folder, and a Hub that was named
+// serves itself: then there is none to start.
+func (n *network) planHub() (*child, error) {
 	c := n.config
 	if c.Hub.URL != "" || !strings.Contains(c.Hub.Repo, "/") {
-		return func() {}, nil
+		return nil, nil
 	}
-	s, err := server.New(n.hubDir(), server.Options{Rows: openRows})
+	s, err := server.New(n.hubDir(), server.Options{}) // which makes the token
 	if err != nil {
 		return nil, err
 	}
-	token := filepath.Join(n.dir, tokenFile)
-	if err := os.WriteFile(token, []byte(s.WriteToken()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(n.tokenPath(), []byte(s.WriteToken()+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fault.Wrap(fault.Environment, err)
+	dir := filepath.Join(n.dir, "hub-server")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l) }()
-	n.each(func(child *child) {
-		child.args = append(child.args, "--hub-url", hubAddress(l.Addr()), "--hub-token", token)
-	})
-	return func() {
-		cancel()
-		<-ended // every acknowledged commit is on disk, however it ended
-	}, nil
+	return &child{name: "hub", dir: dir, args: []string{"hub", "serve", "--dir", n.hubDir(), "--child"}}, nil
 }
+
+func (n *network) tokenPath() string { return filepath.Join(n.dir, tokenFile) }

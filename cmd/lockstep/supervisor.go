@@ -10,13 +10,12 @@ import (
 
 // run starts the processes and follows them until all have ended.
 func (n *network) run(ints *interrupts, s *screen) error {
-	stop, err := n.serveHub()
-	if err != nil {
-		return err
+	sup := &supervisor{network: n, screen: s, reports: make(chan report, 256), rested: make(chan *child, 2+len(n.miners))}
+	first := n.hub
+	if first == nil {
+		first = n.validator
 	}
-	defer stop()
-	sup := &supervisor{network: n, screen: s, reports: make(chan report, 256), rested: make(chan *child, 1+len(n.miners))}
-	err = sup.launch(n.validator)
+	err := sup.launch(first)
 	if err == nil {
 		err = sup.follow(ints)
 	}
@@ -24,12 +23,8 @@ func (n *network) run(ints *interrupts, s *screen) error {
 	return err
 }
 
-func (n *network) each(f func(*child)) {
-	f(n.validator)
-	for _, m := range n.miners {
-		f(m)
-	}
-}
+// nodes are the processes that the Hub serves.
+func (n *network) nodes() []*child { return append([]*child{n.validator}, n.miners...) }
 
 // How long processes may take to leave when asked, and when told to hurry.
 const (
@@ -44,6 +39,7 @@ type supervisor struct {
 	reports chan report
 	rested  chan *child // whose pause before another start is over
 	alive   int         // processes
+	serving bool        // the Hub is one of them
 	resting int         // children that wait for another start
 	leaving bool        // a signal came: the network is to end
 	closing bool        // the validator is done, or will not come back
@@ -53,15 +49,32 @@ func (s *supervisor) launch(c *child) error {
 	err := c.start(s.reports)
 	if err == nil {
 		s.alive++
+		s.serving = s.serving || c == s.hub
 	}
 	return err
 }
 
-// follow hears the processes until all have ended, or one of them ends the
+// end takes note of the end of a process.
+func (s *supervisor) end(c *child) {
+	s.alive--
+	if c == s.hub {
+		s.serving = false
+	}
+}
+
+// atWork counts the nodes that are alive.
+func (s *supervisor) atWork() int {
+	if s.serving {
+		return s.alive - 1
+	}
+	return s.alive
+}
+
+// follow hears the processes until all nodes have ended, or one process ends the
 // network by an error.
 func (s *supervisor) follow(ints *interrupts) error {
 	stop := ints.Stop
-	for s.alive+s.resting > 0 {
+	for s.atWork()+s.resting > 0 || !s.closing && !s.leaving {
 		select {
 		case r := <-s.reports:
 			if err := s.hear(r); err != nil {
@@ -74,7 +87,7 @@ func (s *supervisor) follow(ints *interrupts) error {
 			}
 		case <-stop:
 			stop, s.leaving = nil, true
-			s.validator.leave() // after the epoch in hand, for which it needs the miners
+			s.validator.leave() // after the epoch in hand, for which it needs the miners and the Hub
 		case <-ints.Context.Done():
 			return nil
 		}
@@ -82,23 +95,39 @@ func (s *supervisor) follow(ints *interrupts) error {
 	return nil
 }
 
-// endAll makes what is still alive go: by asking, by SIGTERM, by force.
+// endAll makes what is still alive go, the Hub after the nodes that use it: by
+// asking, by SIGTERM, by force.
 func (s *supervisor) endAll() {
-	s.each((*child).leave)
-	hurry, late := time.After(timeToLeave), time.After(timeToLeave+timeToHurry)
-	if s.leaving { // it was asked long ago
-		hurry = time.After(0)
+	patience := timeToLeave
+	if s.leaving { // they were asked long ago
+		patience = 0
 	}
-	for s.alive > 0 {
+	s.await(s.nodes(), patience, func() bool { return s.atWork() == 0 })
+	if s.hub != nil {
+		s.await([]*child{s.hub}, timeToLeave, func() bool { return s.alive == 0 })
+	}
+}
+
+// await asks processes to go and waits until they are gone.
+func (s *supervisor) await(all []*child, patience time.Duration, gone func() bool) {
+	for _, c := range all {
+		c.leave()
+	}
+	hurry, late := time.After(patience), time.After(timeToLeave+timeToHurry)
+	for !gone() {
 		select {
 		case r := <-s.reports:
 			if r.event == nil {
-				s.alive--
+				s.end(r.from)
 			}
 		case <-hurry:
-			s.each((*child).hurry)
+			for _, c := range all {
+				c.hurry()
+			}
 		case <-late:
-			s.each((*child).kill)
+			for _, c := range all {
+				c.kill()
+			}
 		}
 	}
 }
@@ -108,10 +137,13 @@ func (s *supervisor) endAll() {
 func (s *supervisor) hear(r report) error {
 	switch e := r.event.(type) {
 	case nil:
-		s.alive--
+		s.end(r.from)
 		return s.ended(r)
 	case swarm.Listening:
-		if r.from == s.validator {
+		switch r.from {
+		case s.hub:
+			return s.useHub(e)
+		case s.validator:
 			return s.admitMiners(e)
 		}
 	case swarm.Finished:
@@ -122,6 +154,19 @@ func (s *supervisor) hear(r report) error {
 	}
 	s.screen.show(r.from.name, r.event)
 	return nil
+}
+
+// useHub starts the validator once the Hub can be reached. A Hub that was
+// restarted keeps its address, and finds the nodes running.
+func (s *supervisor) useHub(e swarm.Listening) error {
+	if s.validator.cmd != nil {
+		return nil
+	}
+	s.hub.args = append(s.hub.args, "--listen", e.Address)
+	for _, c := range s.nodes() {
+		c.args = append(c.args, "--hub-url", "http://"+e.Address, "--hub-token", s.tokenPath())
+	}
+	return s.launch(s.validator)
 }
 
 // admitMiners starts the miners once the validator can be reached. A validator

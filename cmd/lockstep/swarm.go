@@ -37,8 +37,8 @@ func (a *app) swarm() *cobra.Command {
 		Short:   "Run a whole network on this machine",
 		GroupID: "run",
 		Args:    cobra.NoArgs,
-		Long: `Start miners and a validator as separate processes on loopback, with a Hub on
-the folder DIR/hub that takes every epoch's model. No account and no network is needed.
+		Long: `Start a Hub, a validator and miners as separate processes on loopback. The Hub,
+on the folder DIR/hub, takes every epoch's model. No account and no network is needed.
 With --cheaters the last miners lie, each in another way, and are found out.
 With --resume an interrupted network goes on, or a finished one to more epochs.`,
 		Example: `  lockstep swarm
@@ -81,6 +81,7 @@ type network struct {
 	fingerprint merkle.Digest
 	base        uint64 // epochs that earlier processes did
 	release     func() // gives the folder back
+	hub         *child // nil where the nodes use another, or a folder
 	validator   *child
 	miners      []*child
 	summary     swarm.Summary
@@ -231,8 +232,11 @@ func (n *network) requireSpace(elements int) error {
 // layOut makes a key for each node and the settings that all nodes share. The
 // validator works in the run folder itself, so that evidence and ledger lie
 // where one looks first.
-func (n *network) layOut() error {
+func (n *network) layOut() (err error) {
 	c := n.config
+	if n.hub, err = n.planHub(); err != nil {
+		return err
+	}
 	admit := make([]config.Seat, c.Swarm.Miners)
 	for i := range admit {
 		dir := n.minerDir(i)
