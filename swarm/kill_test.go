@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,19 +19,19 @@ import (
 // carried out.
 type cut struct {
 	reduce.Machine
-	at   func(reduce.Action) bool
+	at   func(reduce.Action) bool // nil: another machine brings the end
 	dead func()
-	over bool
+	over *atomic.Bool // of all machines of the node
 }
 
 func (c *cut) Step(now time.Duration, e reduce.Event) []reduce.Action {
-	if c.over {
+	if c.over.Load() {
 		return nil
 	}
 	actions := c.Machine.Step(now, e)
 	for i, a := range actions {
-		if c.at(a) {
-			c.over = true
+		if c.at != nil && c.at(a) {
+			c.over.Store(true)
 			c.dead()
 			return actions[:i]
 		}
@@ -39,22 +40,25 @@ func (c *cut) Step(now time.Duration, e reduce.Event) []reduce.Action {
 }
 
 func (c *cut) Next() time.Duration {
-	if c.over {
+	if c.over.Load() {
 		return reduce.Never
 	}
 	return c.Machine.Next()
 }
 
-// dyingAt makes a tap that kills a node when its machine reaches an action. The
-// channel is closed then; whoever reads it has to end the rest of the node.
+// dyingAt makes a tap that kills a node when its machine reaches an action: no
+// machine of the node does anything from then on. The channel is closed; whoever
+// reads it has to end the rest of the node.
 func dyingAt(machine string, at func(reduce.Action) bool) (tap func(string, reduce.Machine) reduce.Machine, dead chan struct{}) {
 	dead = make(chan struct{})
 	var once sync.Once
+	var over atomic.Bool
 	return func(name string, m reduce.Machine) reduce.Machine {
-		if name != machine {
-			return m
+		c := &cut{Machine: m, dead: func() { once.Do(func() { close(dead) }) }, over: &over}
+		if name == machine {
+			c.at = at
 		}
-		return &cut{Machine: m, at: at, dead: func() { once.Do(func() { close(dead) }) }}
+		return c
 	}, dead
 }
 
