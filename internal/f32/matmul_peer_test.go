@@ -91,20 +91,23 @@ func TestPeer(t *testing.T) {
 	t.Logf("geometric mean of the ratios %.3f, %s, %d threads", math.Exp(total/float64(count)), Active(), *peerThreads)
 }
 
-// compare returns the median ratio of the peer's time to ours.
+// compare returns the median ratio of the peer's time to ours, each the second
+// of two calls.
 func (c matrixCase) compare(t *testing.T, p peer, name string) float64 {
 	o := c.operands(rand.New(rand.NewPCG(6, 11)).Float32)
 	flops := 2e-9 * float64(c.m) * float64(c.n) * float64(c.k)
 	var ours, theirs, ratios []float64
-	for round := range *peerRounds + 1 {
-		cpu, start := processorSeconds(), time.Now()
+	multiply := func() {
 		MatMul(c.layout, o.out, o.ldc, o.a, o.lda, o.b, o.ldb, c.m, c.n, c.k, false)
+	}
+	for range *peerRounds {
+		multiply() // wakes the threads, as the products before it do in a step
+		cpu, start := processorSeconds(), time.Now()
+		multiply()
 		seconds := processorSeconds() - cpu
 		wall := time.Since(start).Seconds()
+		p.multiply(t, name, c.m, c.n, c.k)
 		theirProcessor, theirWall := p.multiply(t, name, c.m, c.n, c.k)
-		if round == 0 {
-			continue // warms both
-		}
 		other := theirProcessor
 		if *peerWall {
 			seconds, other = wall, theirWall
