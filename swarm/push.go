@@ -229,9 +229,7 @@ func (p *publisher) await(ctx context.Context, final uint64) error {
 		if at.reached >= final {
 			return nil
 		}
-		var lost *LostEpoch
-		hopeless := isConflict(at.err) || at.tries >= fresh && errors.As(at.err, &lost)
-		if hopeless || at.err != nil && min(time.Since(at.since), time.Since(began)) >= pushPatience {
+		if at.hopeless(fresh, min(time.Since(at.since), time.Since(began))) {
 			return fmt.Errorf("epoch %d is not in the repository: %w", at.reached+1, at.err)
 		}
 		if at.tries < fresh {
@@ -244,4 +242,18 @@ func (p *publisher) await(ctx context.Context, final uint64) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// hopeless says whether waiting for the next epoch ends, after pushes failed for
+// the given time: not before so many tries that one of them was begun and lost
+// during the wait, because a bad line makes a push slow before it makes it fail.
+func (s standing) hopeless(tries int, failing time.Duration) bool {
+	var lost *LostEpoch
+	switch {
+	case s.err == nil:
+		return false
+	case isConflict(s.err):
+		return true
+	}
+	return s.tries >= tries && (errors.As(s.err, &lost) || failing >= pushPatience)
 }

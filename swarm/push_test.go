@@ -222,3 +222,29 @@ func TestPushedElsewhere(t *testing.T) {
 	}
 	v.kill()
 }
+
+// TestEndWaitsForTriesNotOnlyForTime: on a bad line one push takes longer than
+// the patience, which is for those that fail.
+func TestEndWaitsForTriesNotOnlyForTime(t *testing.T) {
+	down := fault.Errorf(fault.Network, "no route")
+	for _, c := range []struct {
+		name     string
+		err      error
+		tries    int
+		failing  time.Duration
+		hopeless bool
+	}{
+		{"nothing failed", nil, 9, time.Hour, false},
+		{"the try that failed began before the wait", down, 4, time.Hour, false},
+		{"another one is due soon", down, 5, pushPatience - 1, false},
+		{"they go on failing", down, 5, pushPatience, true},
+		{"the state is gone", &LostEpoch{3}, 5, 0, true},
+		{"the state may be written yet", &LostEpoch{3}, 4, 0, false},
+		{"another model is there", &hub.TagConflictError{Tag: "3"}, 0, 0, true},
+	} {
+		at := standing{reached: 2, tries: c.tries, err: c.err}
+		if got := at.hopeless(5, c.failing); got != c.hopeless {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
