@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ type measurement interface {
 type benchmark struct {
 	name  string
 	about string
-	run   func(ctx context.Context, b *benchSettings) (measurement, error)
+	run   func(ctx context.Context, s benchSettings) (measurement, error)
 }
 
 // benchmarks in the order in which `lockstep bench` runs them.
@@ -45,12 +46,13 @@ var benchmarks = []benchmark{
 	{"hash", "digests of a gradient's leaves, and their root", benchHash},
 }
 
-// benchSettings is what the command line says.
+// benchSettings is what the command line says. Every benchmark gets a copy.
 type benchSettings struct {
-	config  config.Config
-	runs    int
-	machine machineInfo
-	status  func(format string, args ...any)
+	config    config.Config
+	runs      int
+	machine   machineInfo
+	status    func(format string, args ...any)
+	peakIsOwn bool // the process's peak of memory is this benchmark's
 }
 
 func (a *app) bench() *cobra.Command {
@@ -71,13 +73,13 @@ func (a *app) bench() *cobra.Command {
   lockstep bench`,
 	}
 	config.AddFlags(cmd.Flags(), "model", "batch", "seq-len", "seed", "threads", "json")
-	cmd.Flags().IntVar(&runs, "runs", 5, "repetitions, after one that is not counted; the median is shown")
+	cmd.Flags().IntVar(&runs, "runs", 11, "repetitions, after one that is not counted; the median is shown")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 			if runs < 1 || runs > 1000 {
 				return fault.Errorf(fault.Usage, "--runs is %d; it must be 1 to 1000", runs)
 			}
-			return a.measure(ctx, args, &benchSettings{config: c, runs: runs, machine: thisMachine(c), status: t.Status})
+			return a.measure(ctx, args, benchSettings{config: c, runs: runs, machine: thisMachine(c), status: t.Status})
 		})(cmd, args)
 	}
 	return cmd
@@ -90,17 +92,22 @@ func benchHelp() string {
 		fmt.Fprintf(&b, "  %-9s %s\n", m.name, m.about)
 	}
 	b.WriteString(`
-Numbers are medians. Ratios compare things measured in turn, so that other work
+Numbers are medians; gemm's mean is the geometric one of the eighteen products
+above it. Ratios compare things measured in turn, so that other work
 on the machine touches both.`)
 	return b.String()
 }
 
 // measure runs the named benchmark, or all.
-func (a *app) measure(ctx context.Context, names []string, s *benchSettings) error {
+func (a *app) measure(ctx context.Context, names []string, s benchSettings) error {
 	all := map[string]measurement{}
+	s.peakIsOwn = true
 	for _, b := range benchmarks {
 		if len(names) > 0 && names[0] != b.name {
 			continue
+		}
+		if len(all) > 0 {
+			s.peakIsOwn = forgetPeakRSS()
 		}
 		m, err := b.run(ctx, s)
 		s.status("")
@@ -147,9 +154,29 @@ func cpuName() string {
 	return runtime.GOARCH
 }
 
-// peakRSS is the most memory that this process has held so far, in bytes; 0
-// where the system does not tell.
-func peakRSS() int64 { return procBytes("/proc/self/status", "VmHWM") }
+// peakRSS is the most memory that this process has held in this benchmark, in
+// bytes; 0 where the system does not tell, or has not forgotten the one before.
+func (s benchSettings) peakRSS() int64 {
+	if !s.peakIsOwn {
+		return 0
+	}
+	return procBytes("/proc/self/status", "VmHWM")
+}
+
+// forgetPeakRSS gives unused memory back and makes the peak the memory that is
+// then held (proc(5), clear_refs). It reports whether the system does that.
+func forgetPeakRSS() bool {
+	debug.FreeOSMemory()
+	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) == nil
+}
+
+// memorySize writes bytes of memory, or that their number is unknown.
+func memorySize(n int64) string {
+	if n == 0 {
+		return "unknown"
+	}
+	return size(n)
+}
 
 // procBytes reads a line such as "VmHWM:   123 kB" from a file of /proc.
 func procBytes(path, key string) int64 {

@@ -25,7 +25,7 @@ const benchPeers = 8
 
 // benchReduce adds the encoded gradients of eight peers leaf by leaf, divides
 // and encodes, as the owner of a part does (N16); the part is a peer's share.
-func benchReduce(ctx context.Context, s *benchSettings) (measurement, error) {
+func benchReduce(ctx context.Context, s benchSettings) (measurement, error) {
 	weights, err := benchWeights(ctx, s)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func benchReduce(ctx context.Context, s *benchSettings) (measurement, error) {
 }
 
 // benchHash computes the root of a vector of the model's size (N22).
-func benchHash(ctx context.Context, s *benchSettings) (measurement, error) {
+func benchHash(ctx context.Context, s benchSettings) (measurement, error) {
 	weights, err := benchWeights(ctx, s)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func benchHash(ctx context.Context, s *benchSettings) (measurement, error) {
 	return s.throughput(ctx, "hash", 0, 4*len(weights), func() { merkle.Root(grid.Digests(weights)) })
 }
 
-func benchWeights(ctx context.Context, s *benchSettings) ([]float32, error) {
+func benchWeights(ctx context.Context, s benchSettings) ([]float32, error) {
 	m, err := loadModel(ctx, s.config.Protocol.Model, s.config.Protocol.Seed)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func benchWeights(ctx context.Context, s *benchSettings) ([]float32, error) {
 }
 
 // throughput measures f, which takes in so many bytes.
-func (s *benchSettings) throughput(ctx context.Context, name string, peers, bytes int, f func()) (measurement, error) {
+func (s benchSettings) throughput(ctx context.Context, name string, peers, bytes int, f func()) (measurement, error) {
 	var times []time.Duration
 	for run := range s.runs + 1 {
 		if err := ctx.Err(); err != nil {

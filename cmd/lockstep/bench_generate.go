@@ -22,12 +22,12 @@ type generateResult struct {
 	// weight once, as a part of the time of a token.
 	ReadBytesPerSecond float64 `json:"read_bytes_per_second"`
 	BoundFraction      float64 `json:"bound_fraction"`
-	PeakRSSBytes       int64   `json:"peak_rss_bytes"`
+	PeakRSSBytes       int64   `json:"peak_rss_bytes,omitempty"`
 }
 
 // benchGenerate continues a random prompt greedily, by 64 tokens if the model
 // has room for them.
-func benchGenerate(ctx context.Context, s *benchSettings) (measurement, error) {
+func benchGenerate(ctx context.Context, s benchSettings) (measurement, error) {
 	p := s.config.Protocol
 	m, err := loadModel(ctx, p.Model, p.Seed)
 	if err != nil {
@@ -44,7 +44,7 @@ func benchGenerate(ctx context.Context, s *benchSettings) (measurement, error) {
 	}
 	r := generateResult{machineInfo: s.machine, Model: p.Model, PromptTokens: prompt, NewTokens: fresh}
 	text := randomBatch(p.Seed, c.Vocab, 1, prompt).Inputs
-	context := m.net.NewContext(m.weights, prompt+fresh)
+	kept := m.net.NewContext(m.weights, prompt+fresh)
 	read := m.weights.Data[:len(m.weights.Data)-c.Positions*c.Embd] // as many as a token reads
 	var prompts, tokens, reads []time.Duration
 	for run := range s.runs + 1 {
@@ -52,11 +52,11 @@ func benchGenerate(ctx context.Context, s *benchSettings) (measurement, error) {
 			return nil, err
 		}
 		s.status("text %d of %d", run, s.runs)
-		context.Reset()
+		kept.Reset()
 		var next int32
 		var failure error
 		extend := func(tokens []int32) {
-			logits, err := context.Extend(tokens)
+			logits, err := kept.Extend(tokens)
 			if err != nil {
 				failure = err
 				return
@@ -82,7 +82,7 @@ func benchGenerate(ctx context.Context, s *benchSettings) (measurement, error) {
 	r.TokensPerSecond = float64(fresh) / median(tokens)
 	r.ReadBytesPerSecond = 4 * float64(len(read)) / median(reads)
 	r.BoundFraction = median(reads) * r.TokensPerSecond
-	r.PeakRSSBytes = peakRSS()
+	r.PeakRSSBytes = s.peakRSS()
 	return r, nil
 }
 
@@ -111,6 +111,6 @@ func (r generateResult) table() [][]string {
 		{"continuation", fmt.Sprintf("%d tokens at %.1f tokens/s", r.NewTokens, r.TokensPerSecond)},
 		{"reading memory", fmt.Sprintf("%.1f GB/s", r.ReadBytesPerSecond/1e9)},
 		{"part of that bound", fmt.Sprintf("%.1f %%", 100*r.BoundFraction)},
-		{"peak memory", fmt.Sprintf("%.2f GiB", float64(r.PeakRSSBytes)/(1<<30))},
+		{"peak memory", memorySize(r.PeakRSSBytes)},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"lockstep/config"
 	"lockstep/internal/seed"
 	"lockstep/model"
 	"lockstep/observe"
@@ -26,8 +27,8 @@ type stepResult struct {
 	// step's products take at that speed, as a part of the step's time.
 	MatMulGFLOPS  float64 `json:"matmul_gflops"`
 	BoundFraction float64 `json:"bound_fraction"`
-	PeakRSSBytes  int64   `json:"peak_rss_bytes"` // before products were measured by themselves
-	AllocsPerStep uint64  `json:"allocs_per_gradient"`
+	PeakRSSBytes  int64   `json:"peak_rss_bytes,omitempty"` // before products were measured by themselves
+	AllocsPerStep uint64  `json:"allocs_per_step"`
 }
 
 // stepper is one process's training on tokens drawn at random.
@@ -40,16 +41,16 @@ type stepper struct {
 	rate  optim.Config
 }
 
-func newStepper(ctx context.Context, c *benchSettings) (*stepper, error) {
-	p := c.config.Protocol
-	m, err := loadModel(ctx, p.Model, p.Seed)
+func newStepper(ctx context.Context, c config.Config) (*stepper, error) {
+	m, err := loadModel(ctx, c.Protocol.Model, c.Protocol.Seed)
 	if err != nil {
 		return nil, err
 	}
-	fill(&c.config, m.weights.Config)
+	arch := m.weights.Config
+	fill(&c, arch)
 	return &stepper{
-		net: m.net, arch: m.weights.Config, state: model.NewState(m.weights), acc: model.NewAccumulator(m.net.Layout),
-		batch: randomBatch(p.Seed, m.weights.Config.Vocab, c.config.Train.Batch, c.config.Protocol.SeqLen), rate: optim.Default(),
+		net: m.net, arch: arch, state: model.NewState(m.weights), acc: model.NewAccumulator(m.net.Layout),
+		batch: randomBatch(c.Protocol.Seed, arch.Vocab, c.Train.Batch, c.Protocol.SeqLen), rate: optim.Default(),
 	}, nil
 }
 
@@ -66,7 +67,8 @@ func randomBatch(runSeed uint64, vocab, sequences, t int) model.Batch {
 
 // step is one training step.
 func (t *stepper) step() error {
-	if err := t.gradient(); err != nil {
+	t.acc.Reset()
+	if err := t.net.Gradient(t.state.Parameters(t.arch), t.batch, t.acc); err != nil {
 		return err
 	}
 	g, err := t.acc.Freeze()
@@ -80,13 +82,8 @@ func (t *stepper) step() error {
 	return err
 }
 
-func (t *stepper) gradient() error {
-	t.acc.Reset()
-	return t.net.Gradient(t.state.Parameters(t.arch), t.batch, t.acc)
-}
-
-func benchStep(ctx context.Context, s *benchSettings) (measurement, error) {
-	t, err := newStepper(ctx, s)
+func benchStep(ctx context.Context, s benchSettings) (measurement, error) {
+	t, err := newStepper(ctx, s.config)
 	if err != nil {
 		return nil, err
 	}
@@ -97,10 +94,10 @@ func benchStep(ctx context.Context, s *benchSettings) (measurement, error) {
 			return nil, err
 		}
 	}
-	if r.AllocsPerStep, err = allocations(t.gradient); err != nil {
+	if r.AllocsPerStep, err = allocations(t.step); err != nil {
 		return nil, err
 	}
-	r.PeakRSSBytes = peakRSS()
+	r.PeakRSSBytes = s.peakRSS()
 	products := stepProducts(t.arch, t.batch.B, t.batch.T)
 	var o gemmOperands
 	var steps, alone []time.Duration
@@ -202,7 +199,7 @@ func (r stepResult) table() [][]string {
 		{"speed", fmt.Sprintf("%s tokens/s", observe.Count(int64(r.TokensPerSecond)))},
 		{"matrix products alone", fmt.Sprintf("%.1f GFLOPS", r.MatMulGFLOPS)},
 		{"part of that bound", fmt.Sprintf("%.1f %%", 100*r.BoundFraction)},
-		{"peak memory", fmt.Sprintf("%.2f GiB", float64(r.PeakRSSBytes)/(1<<30))},
-		{"allocations of a gradient", fmt.Sprint(r.AllocsPerStep)},
+		{"peak memory", memorySize(r.PeakRSSBytes)},
+		{"allocations of a step", fmt.Sprint(r.AllocsPerStep)},
 	}
 }
