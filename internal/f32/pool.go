@@ -13,7 +13,9 @@ import (
 // While one Parallel runs, another one - nested in f, or of an unrelated
 // goroutine - makes its calls itself, in ascending order: the threads are busy
 // already. If an f panics, no further calls begin and Parallel panics with the
-// same value once those under way have ended.
+// same value once those under way have ended. It panics, too, with an error of
+// kind fault.SelfTest, if a worker has started on a thread whose arithmetic is
+// not N1's; such a worker calls no f.
 func Parallel(n int, f func(i int)) {
 	if n <= 1 || !workers.run(n, f) {
 		for i := range n {
@@ -40,7 +42,7 @@ func Threads() int {
 }
 
 // workers is the process's only pool: more than one would fight for the cores.
-var workers = pool{done: make(chan struct{}, 1)}
+var workers = pool{done: make(chan struct{}, 1), check: checkThread}
 
 func init() { workers.gate.Store(closed) }
 
@@ -54,8 +56,9 @@ type pool struct {
 	f     func(int)
 	n     int64
 	done  chan struct{} // one token when the last worker leaves a closed gate
+	check func() string // what is wrong with the present thread's arithmetic, or ""
 
-	failure atomic.Pointer[any] // the first panic of a worker in this job
+	failure atomic.Pointer[any] // the first panic of a worker in this job, or a new one's wrong arithmetic
 
 	_          [64]byte      // the counters have cache lines of their own
 	generation atomic.Uint32 // number of the newest job; workers spin on it
@@ -141,8 +144,14 @@ func (p *pool) resize(n int) {
 	}
 }
 
-// serve is the life of a worker: one attempt to join each new job.
+// serve is the life of a worker: a check of its thread (N1), then one attempt to
+// join each new job. A worker on a wrong thread leaves its failure to the caller
+// of this job, or of the next.
 func (p *pool) serve(w *worker, seen uint32) {
+	if what := p.check(); what != "" {
+		p.fail(wrongArithmetic(what))
+		return
+	}
 	for {
 		p.await(w, seen)
 		if w.quit.Load() {
@@ -166,7 +175,7 @@ func (p *pool) join(w *worker, seen uint32) {
 				failure = "f32: Parallel: a task called runtime.Goexit"
 				go p.serve(w, seen)
 			}
-			p.failure.CompareAndSwap(nil, &failure)
+			p.fail(failure)
 			p.next.Store(p.n)
 		}
 		p.leave()
@@ -174,6 +183,9 @@ func (p *pool) join(w *worker, seen uint32) {
 	p.take()
 	returned = true
 }
+
+// fail makes run panic with the value, unless it has another one already.
+func (p *pool) fail(value any) { p.failure.CompareAndSwap(nil, &value) }
 
 // enter reports whether a job is open and counts the worker in.
 func (p *pool) enter() bool {
