@@ -97,6 +97,23 @@ func TestN16_PeerSum(t *testing.T) {
 	}
 }
 
+// A quotient that is a tie goes to the even neighbour on every ISA.
+func TestN16_TiesOfTheAverage(t *testing.T) {
+	const n = 77
+	sum, out := make([]float64, n), make([]float32, n)
+	averageTies(sum)
+	for _, isa := range Available() {
+		restore := ForTest(isa)
+		DivideRound(out, sum, tieCount)
+		for i, got := range out {
+			if want := 2 - float32(i+i%2)*0x1p-23; got != want {
+				t.Errorf("%s: out[%d] = %x, want %x", isa, i, got, want)
+			}
+		}
+		restore()
+	}
+}
+
 func TestScaleAddExamples(t *testing.T) {
 	x, y := []float32{1, 2, 3}, []float32{10, 20, 30}
 	sum := make([]float32, 3)

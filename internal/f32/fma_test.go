@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// fmaExact is x*y + z by big.Float, rounded once. NaN and infinities are left
-// to the caller.
+// fmaExact is x*y + z by big.Float, rounded once, for finite operands; a zero
+// may have the wrong sign.
 func fmaExact(x, y, z float32) float32 {
 	const prec = 2000 // the widest sum spans 2^256 down to 2^-298
 	p := new(big.Float).SetPrec(prec).Mul(big.NewFloat(float64(x)), big.NewFloat(float64(y)))
@@ -42,35 +42,49 @@ func hardTriple(r *rand.Rand) (x, y, z float32) {
 // naiveFMA rounds twice. It exists to show that the test can tell.
 func naiveFMA(x, y, z float32) float32 { return float32(math.FMA(float64(x), float64(y), float64(z))) }
 
+// checkFMA compares FMA with the exact sum rounded once.
+func checkFMA(t *testing.T, x, y, z float32) {
+	t.Helper()
+	p := float64(x) * float64(y)    // exact
+	want := float32(p + float64(z)) // NaNs, infinities and the sign of a zero, which big.Float lacks
+	if isFinite(x) && isFinite(y) && isFinite(z) {
+		if exact := fmaExact(x, y, z); exact != want {
+			want = exact
+		}
+	}
+	if got := FMA(x, y, z); !same32(got, want) {
+		t.Fatalf("FMA(%x, %x, %x) = %x, want %x", x, y, z, got, want)
+	}
+}
+
 func TestN3_FMARoundsOnce(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 0))
 	naiveWrong := 0
 	for range 300_000 {
 		x, y, z := hardTriple(r)
-		got := FMA(x, y, z)
-		if p := float64(x) * float64(y); math.IsNaN(p) || math.IsInf(p, 0) || z != z || math.IsInf(float64(z), 0) {
-			if want := float32(p + float64(z)); math.Float32bits(got) != math.Float32bits(want) && (got == got || want == want) {
-				t.Fatalf("FMA(%x, %x, %x) = %x, want %x", x, y, z, got, want)
-			}
-			continue
-		}
-		want := fmaExact(x, y, z)
-		if want == 0 { // big.Float does not keep IEEE's sign of an exact zero sum
-			if got != 0 {
-				t.Fatalf("FMA(%x, %x, %x) = %x, want 0", x, y, z, got)
-			}
-			continue
-		}
-		if math.Float32bits(got) != math.Float32bits(want) {
-			t.Fatalf("FMA(%x, %x, %x) = %x, want %x", x, y, z, got, want)
-		}
-		if math.Float32bits(naiveFMA(x, y, z)) != math.Float32bits(want) {
+		checkFMA(t, x, y, z)
+		if !same32(naiveFMA(x, y, z), FMA(x, y, z)) {
 			naiveWrong++
 		}
 	}
 	if naiveWrong == 0 {
 		t.Error("no triple caught the doubly rounded form: the test is too weak")
 	}
+}
+
+// FuzzFMA compares the definition of fma, on which every kernel rests, with
+// arithmetic of 2,000 bits.
+func FuzzFMA(f *testing.F) {
+	for _, h := range hardSteps {
+		f.Add(math.Float32bits(h.x), math.Float32bits(h.y), math.Float32bits(h.t0))
+	}
+	f.Add(uint32(1), uint32(1), uint32(1<<31|1))                         // the least numbers
+	f.Add(uint32(0x7F7F_FFFF), uint32(0x3F80_0000), uint32(0x7300_0000)) // the border of infinity
+	f.Add(uint32(0x3F80_0000), uint32(0xBF80_0000), uint32(0x3F80_0000)) // exactly zero
+	f.Add(uint32(0x8000_0000), uint32(0x3F80_0000), uint32(0x8000_0000)) // -0
+	f.Fuzz(func(t *testing.T, x, y, z uint32) {
+		checkFMA(t, math.Float32frombits(x), math.Float32frombits(y), math.Float32frombits(z))
+	})
 }
 
 func TestN3_SignedZeros(t *testing.T) {

@@ -120,7 +120,8 @@ func TestN3_MatMulHardSteps(t *testing.T) {
 // data of these tests; each mutant is one departure from N6 or N7.
 func TestN6_MutantsAreCaught(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 7))
-	long := matrixCase{layout: NN, m: 5, n: 6, k: 1100, accumulate: true}
+	// One more row, and eight more columns, than the largest tile.
+	long := matrixCase{layout: NN, m: 13, n: 40, k: 1100, accumulate: true}
 	longData := long.operands(normal(r))
 	short := matrixCase{layout: NN, m: 1, n: 1, k: 2}
 	tie := operands{a: []float32{1, 1397419}, lda: 2, b: []float32{1, 6147 * 0x1p-57}, ldb: 1, out: []float32{0}, ldc: 1}
@@ -158,6 +159,7 @@ func TestN6_MutantsAreCaught(t *testing.T) {
 			}
 			return out
 		}},
+		{"one ulp in one element", long, longData, FMA, sumN6WithUlp(7*long.n + 35)},
 		{"first block not added to +0", short, tiny, FMA, func(terms int, step func(float32, int) float32, _ float32) float32 {
 			var t float32
 			for k := range terms {
@@ -208,6 +210,19 @@ func sumBlocks(block int) func(int, func(float32, int) float32, float32) float32
 			out += t
 		}
 		return out
+	}
+}
+
+// sumN6WithUlp is sumN6, but the sum of its call number e, from 0, has another
+// least bit.
+func sumN6WithUlp(e int) func(int, func(float32, int) float32, float32) float32 {
+	calls := 0
+	return func(terms int, step func(t float32, k int) float32, out float32) float32 {
+		sum := sumN6(terms, step, out)
+		if calls++; calls == e+1 {
+			sum = math.Float32frombits(math.Float32bits(sum) ^ 1)
+		}
+		return sum
 	}
 }
 

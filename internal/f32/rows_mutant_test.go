@@ -114,6 +114,22 @@ var rowMutants = []struct {
 			}
 			c.results = append(c.results, ((l[0]+l[4])+(l[2]+l[6]))+((l[1]+l[5])+(l[3]+l[7])))
 		}},
+	{"an average multiplied by the reciprocal",
+		func(c *rowCall) { averageTies(c.p); divideRoundGeneric(c.a, c.p, tieCount) },
+		func(c *rowCall) {
+			averageTies(c.p)
+			for i, v := range c.p {
+				c.a[i] = float32(v * (1 / float64(tieCount)))
+			}
+		}},
+	{"an average rounded twice",
+		func(c *rowCall) { averageTies(c.p); divideRoundGeneric(c.a, c.p, tieCount) },
+		func(c *rowCall) {
+			averageTies(c.p)
+			for i, v := range c.p {
+				c.a[i] = float32(v) / tieCount
+			}
+		}},
 	{"a write behind the output",
 		func(c *rowCall) { addGeneric(c.a, c.b, c.c) },
 		func(c *rowCall) {
@@ -128,6 +144,17 @@ var rowMutants = []struct {
 				c.a[i] += 0
 			}
 		}},
+}
+
+// tieCount is a count whose reciprocal in float64 gives wrong quotients.
+const tieCount = 49
+
+// averageTies sets sum[i] so that sum[i] / tieCount is the midpoint of two
+// float32 values.
+func averageTies(sum []float64) {
+	for i := range sum {
+		sum[i] = tieCount * (2 - float64(2*i+1)*0x1p-24)
+	}
 }
 
 // exponentials returns Exp(x[i] - m).
