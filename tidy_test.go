@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"observe":          {"internal/"},
 	"config":           {"internal/"},
 
-	"internal/f32":      {"internal/fault"},
+	"internal/f32":      {"internal/fault", "internal/peer"},
 	"internal/seed":     {},
 	"internal/fault":    {},
 	"internal/httpx":    {"internal/fault"},
@@ -50,6 +50,7 @@ var arrows = map[string][]string{
 	"internal/merkle":   {},
 	"internal/signed":   {"internal/fault", "internal/merkle"},
 	"internal/spec":     {"internal/fault", "internal/merkle", "internal/signed"},
+	"internal/peer":     {},
 	"internal/testdata": {},
 }
 
