@@ -5,7 +5,8 @@
 // Several processes may use one folder, and any of them may be killed at any
 // moment. There are no locks: an object comes into being by renaming a finished
 // file, goes by being removed, and is believed only if its digest holds
-// (FORMATS.md, "Cache of remote data").
+// (FORMATS.md, "Cache of remote data"). Whatever else lies in the folder, or in
+// a folder of it, is somebody else's and is left alone.
 package store
 
 import (
@@ -15,9 +16,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -40,8 +43,15 @@ type Store struct {
 const (
 	format    = "lockstep/object/1"
 	suffix    = ".object"
-	partial   = ".part"
-	abandoned = time.Hour // age at which an unfinished file is nobody's
+	temporary = "object-*.part" // as os.CreateTemp has it
+	abandoned = time.Hour       // age at which an unfinished file is nobody's
+)
+
+// Names of what the store makes; nothing else is ever removed.
+var (
+	folderName    = regexp.MustCompile(`^[0-9a-f]{2}$`)
+	objectName    = regexp.MustCompile(`^[0-9a-f]{62}\.object$`)
+	temporaryName = regexp.MustCompile(`^object-[0-9]+\.part$`)
 )
 
 // Open returns the store in a folder, which it makes, with at most limit bytes
@@ -83,16 +93,48 @@ func (s *Store) Get(key string) ([]byte, bool) {
 	return payload, true
 }
 
-// Put keeps an object; one that would take more than a quarter of the store is
-// passed over. The error is the file system's: a full disk, say. The object is
-// then not there, and nothing else is lost.
+// Has says whether an object is there, by key and size: its digest is checked
+// when it is read.
+func (s *Store) Has(key string) bool {
+	if s == nil {
+		return false
+	}
+	f, err := os.Open(s.file(key))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	front := prefix(key)
+	data := make([]byte, len(front)+8)
+	if _, err := io.ReadFull(f, data); err != nil || !bytes.Equal(data[:len(front)], front) {
+		return false
+	}
+	return binary.LittleEndian.Uint64(data[len(front):]) == uint64(info.Size()-int64(len(data)+sha256.Size))
+}
+
+// Remove drops an object that turned out to be wrong. One that is not there is
+// no error, and neither is a file system that will not let go of it: then it
+// is met again.
+func (s *Store) Remove(key string) {
+	if s != nil {
+		os.Remove(s.file(key))
+	}
+}
+
+// Put keeps an object. One that would take more than a quarter of the store is
+// a fault.Environment error, any other is the file system's: a full disk, say.
+// The object is then not there, and nothing else is lost.
 func (s *Store) Put(key string, payload []byte) error {
 	if s == nil {
 		return nil
 	}
 	data := encode(key, payload)
 	if int64(len(data)) > s.limit/4 {
-		return nil
+		return fault.Errorf(fault.Environment, "a cache of %d bytes is too small for a piece of %d: it may take a quarter", s.limit, len(data))
 	}
 	if err := s.write(s.file(key), data); err != nil {
 		return err
@@ -115,7 +157,7 @@ func (s *Store) write(path string, data []byte) error {
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(folder, "*"+partial)
+	f, err := os.CreateTemp(folder, temporary)
 	if err != nil {
 		return err
 	}
@@ -137,30 +179,17 @@ type object struct {
 	used time.Time
 }
 
-// sweep looks at all files, and removes those used longest ago until a tenth
-// of the store is free, if it is over its limit. Two processes that sweep at
-// once remove the same ones.
+// sweep looks at all files of the store, and removes those used longest ago
+// until a tenth of it is free, if it is over its limit. Two processes that sweep
+// at once remove the same ones.
 func (s *Store) sweep() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var objects []object
+	objects, err := s.objects()
 	s.used, s.fresh = 0, 0
-	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return ignoreGone(err)
-		}
-		info, err := d.Info()
-		switch {
-		case err != nil:
-			return ignoreGone(err)
-		case strings.HasSuffix(path, partial) && time.Since(info.ModTime()) > abandoned:
-			os.Remove(path)
-		case strings.HasSuffix(path, suffix):
-			objects = append(objects, object{path, info.Size(), info.ModTime()})
-			s.used += info.Size()
-		}
-		return nil
-	})
+	for _, o := range objects {
+		s.used += o.size
+	}
 	if err != nil || s.used <= s.limit {
 		return err
 	}
@@ -177,6 +206,40 @@ func (s *Store) sweep() error {
 	return nil
 }
 
+// objects lists what is in the folders of the store, and removes what killed
+// processes left there.
+func (s *Store) objects() ([]object, error) {
+	folders, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, ignoreGone(err)
+	}
+	var objects []object
+	for _, folder := range folders {
+		if !folder.IsDir() || !folderName.MatchString(folder.Name()) {
+			continue
+		}
+		dir := filepath.Join(s.dir, folder.Name())
+		files, err := os.ReadDir(dir)
+		if ignoreGone(err) != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			info, err := file.Info()
+			if err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			path := filepath.Join(dir, file.Name())
+			switch {
+			case objectName.MatchString(file.Name()):
+				objects = append(objects, object{path, info.Size(), info.ModTime()})
+			case temporaryName.MatchString(file.Name()) && time.Since(info.ModTime()) > abandoned:
+				os.Remove(path)
+			}
+		}
+	}
+	return objects, nil
+}
+
 // ignoreGone drops the error of a file that another process removed first.
 func ignoreGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -189,24 +252,26 @@ func ignoreGone(err error) error {
 //
 //	"lockstep/object/1" ‖ u32 len‖key ‖ u64 len‖payload ‖ SHA-256 of all that
 func encode(key string, payload []byte) []byte {
-	data := make([]byte, 0, len(format)+4+len(key)+8+len(payload)+sha256.Size)
-	data = append(data, format...)
-	data = binary.LittleEndian.AppendUint32(data, uint32(len(key)))
-	data = append(data, key...)
+	data := slices.Grow(prefix(key), 8+len(payload)+sha256.Size)
 	data = binary.LittleEndian.AppendUint64(data, uint64(len(payload)))
 	data = append(data, payload...)
 	return append(data, sum(data)...)
 }
 
+// prefix is what stands before the length of the payload.
+func prefix(key string) []byte {
+	data := binary.LittleEndian.AppendUint32([]byte(format), uint32(len(key)))
+	return append(data, key...)
+}
+
 // decode returns the payload of a file that is whole and holds key.
 func decode(key string, data []byte) ([]byte, bool) {
-	head := encode(key, nil)
-	start := len(head) - sha256.Size
-	if len(data) < len(head) || !bytes.Equal(data[:start-8], head[:start-8]) {
+	front := prefix(key)
+	start, end := len(front)+8, len(data)-sha256.Size
+	if end < start || !bytes.Equal(data[:len(front)], front) {
 		return nil, false
 	}
-	end := len(data) - sha256.Size
-	if binary.LittleEndian.Uint64(data[start-8:]) != uint64(end-start) || !bytes.Equal(sum(data[:end]), data[end:]) {
+	if binary.LittleEndian.Uint64(data[len(front):]) != uint64(end-start) || !bytes.Equal(sum(data[:end]), data[end:]) {
 		return nil, false
 	}
 	return data[start:end:end], true

@@ -47,7 +47,9 @@ func TestPutGet(t *testing.T) {
 			t.Error("b was never put")
 		}
 	}
-	put(t, s, "large", make([]byte, 1<<19))
+	if err := s.Put("large", make([]byte, 1<<19)); fault.KindOf(err) != fault.Environment {
+		t.Errorf("half the store for one object: %v", err)
+	}
 	if _, ok := s.Get("large"); ok {
 		t.Error("half the store for one object")
 	}
@@ -71,9 +73,15 @@ func TestDamageIsNotThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !s.Has("key") || s.Has("other") {
+		t.Errorf("what there is: %v, what there is not: %v", s.Has("key"), s.Has("other"))
+	}
 	check := func(name string, data []byte) {
 		if err := os.WriteFile(path, data, 0o666); err != nil {
 			t.Fatal(err)
+		}
+		if len(data) != len(sound) && s.Has("key") {
+			t.Fatalf("%s: it is there", name)
 		}
 		if got, ok := s.Get("key"); ok {
 			t.Fatalf("%s: %q", name, got)
@@ -133,25 +141,55 @@ func TestLimitKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
-func TestAbandonedFilesGo(t *testing.T) {
+func TestRemove(t *testing.T) {
+	s := open(t, t.TempDir(), 1<<20)
+	put(t, s, "a", []byte("x"))
+	s.Remove("a")
+	s.Remove("a")
+	if _, ok := s.Get("a"); ok || s.Has("a") {
+		t.Error("a removed object is there")
+	}
+	var none *Store
+	none.Remove("a")
+	if none.Has("a") {
+		t.Error("a nil store has something")
+	}
+}
+
+// TestForeignFilesStay: of what lies in the folder only unfinished files of the
+// store's own kind go by age, and only its own objects when it is full.
+func TestForeignFilesStay(t *testing.T) {
 	dir := t.TempDir()
-	old, young := filepath.Join(dir, "aa", "1"+partial), filepath.Join(dir, "aa", "2"+partial)
-	for _, path := range []string{old, young} {
+	hex := strings.Repeat("0a", 31)
+	stays := map[string]bool{
+		"ab/object-17.part": false, "ab/" + hex + ".object": false,
+		"movie.mkv.part": true, "Downloads/object-17.part": true, "ab/movie.mkv.part": true, "ab/cd/object-17.part": true,
+		"AB/object-17.part": true, "abc/object-17.part": true, "ab/object-.part": true, "object-17.part": true,
+		hex + ".object": true, "Downloads/" + hex + ".object": true, "ab/cd/" + hex + ".object": true,
+		"ab/notes.object": true, "ab/" + hex[1:] + ".object": true, "ab/" + strings.ToUpper(hex) + ".object": true,
+	}
+	for name := range stays {
+		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte("half"), 0o666); err != nil {
+		if err := os.WriteFile(path, make([]byte, 2000), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-2*abandoned)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-2*abandoned)); err != nil {
+	young := filepath.Join(dir, "ab", "object-18.part")
+	if err := os.WriteFile(young, []byte("half"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	open(t, dir, 1000)
-	_, errOld := os.Stat(old)
-	_, errYoung := os.Stat(young)
-	if errOld == nil || errYoung != nil {
-		t.Errorf("old %v, young %v", errOld, errYoung)
+	stays["ab/object-18.part"] = true
+	for name, want := range stays {
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); (err == nil) != want {
+			t.Errorf("%s: stays %v, not %v", name, err == nil, want)
+		}
 	}
 }
 
