@@ -76,9 +76,10 @@ func TestContextForgets(t *testing.T) {
 
 // TestDecodingAllocatesNothing, once the buffers exist.
 func TestDecodingAllocatesNothing(t *testing.T) {
-	c := small()
-	context := newModel(t, c).NewContext(hashedParameters(c), c.Positions)
-	text := syntheticBatch(c, 1, c.Positions, 0).Inputs
+	c, _ := Builtin("nano")
+	c.Vocab = 2000 // enough columns for two threads
+	context := newModel(t, c).NewContext(hashedParameters(c), 8)
+	text := syntheticBatch(c, 1, 8, 0).Inputs
 	run := func() {
 		context.Reset()
 		for i := range text {
@@ -87,8 +88,19 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
-	run()
-	if n := testing.AllocsPerRun(5, run); n > 0 {
-		t.Errorf("%v allocations per text", n)
+	allocatesNothing(t, run)
+}
+
+// TestAllocationsAreCaught feeds allocatesNothing's count a function that
+// allocates one object in seven calls.
+func TestAllocationsAreCaught(t *testing.T) {
+	var sink *[40]byte
+	calls := 0
+	if n := quietestRound(func() {
+		if calls++; calls%7 == 0 {
+			sink = new([40]byte)
+		}
+	}); n <= runtimeObjects {
+		t.Errorf("%d objects in %d calls (%p)", n, countedCalls, sink)
 	}
 }

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"math"
+	"runtime"
 	"testing"
 
 	"lockstep/internal/f32"
@@ -45,6 +47,47 @@ func gradientOf(t testing.TB, m *Model, p *Parameters, batch Batch) (Tally, []fl
 		t.Fatal(err)
 	}
 	return acc.Tally, g
+}
+
+// countedCalls is how often allocatesNothing's rounds call a function.
+const countedCalls = 50
+
+// runtimeObjects is how many objects a round may make. A goroutine that parks
+// on a channel, as threads of package f32 do between two jobs, takes a record
+// of 112 bytes (runtime.sudog) from a cache of its processor and gives it back
+// to the one on which it wakes; an empty cache makes a new one, at most some
+// hundred in a process. Code that allocates in each call makes ten times more.
+const runtimeObjects = countedCalls / 10
+
+// allocatesNothing calls f with two threads, and expects that it makes no
+// objects once its buffers exist.
+func allocatesNothing(t *testing.T, f func()) {
+	t.Helper()
+	f32.SetThreads(2)
+	defer f32.SetThreads(0)
+	for range 2 {
+		f()
+	}
+	if n := quietestRound(f); n > runtimeObjects {
+		t.Errorf("%d objects in %d calls", n, countedCalls)
+	}
+}
+
+// quietestRound returns the least number of objects that were made, by whatever
+// goroutine, during one of three rounds of calls. Unlike testing.AllocsPerRun it
+// leaves GOMAXPROCS as it is, and does not round.
+func quietestRound(f func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range countedCalls {
+			f()
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, after.Mallocs-before.Mallocs)
+	}
+	return least
 }
 
 // eachISA runs f once per instruction set that this machine has.
