@@ -16,21 +16,21 @@ import (
 	"lockstep/validate"
 )
 
-// bench is what a run stands on: the run spec, and what it names, opened.
-type bench struct {
+// basis is what a run stands on: the run spec, and what it names, opened.
+type basis struct {
 	run     spec.Run
 	tokens  tokenizer.Tokenizer
 	source  stream.Source
 	weights *model.Parameters // of epoch 0
 }
 
-func (b *bench) close() { b.source.Close() }
+func (b *basis) close() { b.source.Close() }
 
 // assemble opens tokenizer, text and initial weights, and writes the run spec
 // that names them. slots and sequences come from the caller, since `train` and
 // a network count them apart. The text's name in c is pinned, so that whoever
 // gets these settings trains on the same. t may be nil.
-func assemble(ctx context.Context, c *config.Config, t *observe.Terminal, slots func(config.Config) int, sequences func(config.Config) int) (*bench, error) {
+func assemble(ctx context.Context, c *config.Config, t *observe.Terminal, slots func(config.Config) int, sequences func(config.Config) int) (*basis, error) {
 	weights, init, err := startingWeights(ctx, c)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func assemble(ctx context.Context, c *config.Config, t *observe.Terminal, slots 
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{tokens: tokens, source: source, weights: weights}
+	b := &basis{tokens: tokens, source: source, weights: weights}
 	b.run = spec.Run{
 		Format: spec.Format, Contract: merkle.Contract, Codec: "f32", Init: init,
 		Model:     arch.Spec(modelName(c)),

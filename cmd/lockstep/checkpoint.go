@@ -43,7 +43,7 @@ func (tr *trainer) openFolder(ctx context.Context, resume bool) (err error) {
 			return err
 		}
 	}
-	if err := folder.CheckRun(&tr.bench.run); err != nil {
+	if err := folder.CheckRun(&tr.basis.run); err != nil {
 		return err
 	}
 	if err := tr.load(ctx); err != nil {
@@ -95,7 +95,7 @@ func (tr *trainer) due() bool {
 func (tr *trainer) push(ctx context.Context, root merkle.Digest) error {
 	tr.show(0, fmt.Sprintf("writing tag %d", tr.state.Epoch))
 	p := swarm.Published{
-		Run: &tr.bench.run, Parameters: tr.state.Parameters(tr.bench.weights.Config), Tokenizer: tr.bench.tokens,
+		Run: &tr.basis.run, Parameters: tr.state.Parameters(tr.basis.weights.Config), Tokenizer: tr.basis.tokens,
 		Epoch: tr.state.Epoch, State: root, Loss: tr.loss, Tokens: tr.result.Tokens,
 	}
 	files, err := p.Files()

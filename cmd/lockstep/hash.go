@@ -73,7 +73,7 @@ const chainLine = "%-3d %-10s %s\n"
 
 // hashChain runs the twelve stages of each epoch and shows the digest behind
 // each. Epoch 0 is what the run starts from.
-func hashChain(ctx context.Context, c config.Config, b *bench, epochs uint64, show func(uint64, string, merkle.Digest)) error {
+func hashChain(ctx context.Context, c config.Config, b *basis, epochs uint64, show func(uint64, string, merkle.Digest)) error {
 	computer, err := validate.NewComputer(&b.run, b.source, c.Node.MicroBatch)
 	if err != nil {
 		return err

@@ -127,13 +127,13 @@ func seats(c config.Config) ([]control.Seat, error) {
 // openedNode is what miner and validator have in common.
 type openedNode struct {
 	node  swarm.Node
-	bench *bench
+	basis *basis
 	ints  *interrupts
 }
 
 func (n *openedNode) close() {
 	n.ints.release()
-	n.bench.close()
+	n.basis.close()
 }
 
 // openNode opens what a node stands on and shows its events: as one JSON object
@@ -173,7 +173,7 @@ func (a *app) openNode(ctx context.Context, c *config.Config, t *observe.Termina
 			Initial: func() (*model.Parameters, error) { return b.weights, nil },
 			Hub:     repo, MicroBatch: c.Node.MicroBatch, Emit: emit, Stop: ints.Stop,
 		},
-		bench: b, ints: ints,
+		basis: b, ints: ints,
 	}, nil
 }
 

@@ -61,7 +61,7 @@ func (a *app) configCheck() *cobra.Command {
 		Use: "check", Short: "Check the settings of a network, with the text and the model that they name", Args: cobra.NoArgs,
 		Example: "  lockstep config check --config run.yaml\n  lockstep config check --config run.yaml --json\n  lockstep config check --model tiny --data ./fineweb --segment-rows 10",
 	}
-	a.onRun(cmd, func(c config.Config, b *bench) error {
+	a.onRun(cmd, func(c config.Config, b *basis) error {
 		admitted, err := seats(c)
 		if err != nil {
 			return err
@@ -83,7 +83,7 @@ func (a *app) configFingerprint() *cobra.Command {
 		Use: "fingerprint", Short: "Print the fingerprint of the network that the settings describe", Args: cobra.NoArgs,
 		Example: "  lockstep config fingerprint --config run.yaml\n  lockstep config fingerprint --model tiny --seed 38\n  lockstep config fingerprint --config run.yaml --json",
 	}
-	a.onRun(cmd, func(c config.Config, b *bench) error {
+	a.onRun(cmd, func(c config.Config, b *basis) error {
 		if c.Output.JSON {
 			return a.printJSON(map[string]any{"fingerprint": b.run.Fingerprint(), "run": b.run})
 		}
@@ -95,7 +95,7 @@ func (a *app) configFingerprint() *cobra.Command {
 
 // onRun gives a command the flags of a network's run, and a body that gets the
 // run assembled.
-func (a *app) onRun(cmd *cobra.Command, body func(config.Config, *bench) error) {
+func (a *app) onRun(cmd *cobra.Command, body func(config.Config, *basis) error) {
 	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
 		"lr", "min-lr", "warmup", "decay-steps", "json")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {

@@ -99,7 +99,7 @@ func (a *app) printTrained(c config.Config, r trained) error {
 // trainer is a run in one process.
 type trainer struct {
 	config   config.Config
-	bench    *bench
+	basis    *basis
 	terminal *observe.Terminal
 	computer *validate.Computer
 	state    *model.State
@@ -116,13 +116,13 @@ type trainer struct {
 
 // newTrainer prepares a run in --dir, if there is one: a new run, or with resume
 // the one that the folder holds.
-func newTrainer(ctx context.Context, c config.Config, b *bench, t *observe.Terminal, resume bool) (*trainer, error) {
+func newTrainer(ctx context.Context, c config.Config, b *basis, t *observe.Terminal, resume bool) (*trainer, error) {
 	computer, err := validate.NewComputer(&b.run, b.source, c.Node.MicroBatch)
 	if err != nil {
 		return nil, err
 	}
 	tr := &trainer{
-		config: c, bench: b, terminal: t, computer: computer, state: model.NewState(b.weights),
+		config: c, basis: b, terminal: t, computer: computer, state: model.NewState(b.weights),
 		result: trained{
 			Model: c.Protocol.Model, Data: b.source.Name(), Fingerprint: b.run.Fingerprint(),
 			Losses: []float64{}, Tags: []string{}, ISA: f32.Active().String(), Threads: threads(c),
@@ -176,10 +176,10 @@ func (tr *trainer) run(ints *interrupts) error {
 
 // announce says what is about to happen.
 func (tr *trainer) announce() {
-	a := tr.bench.run.Assignment
+	a := tr.basis.run.Assignment
 	total := tr.config.Train.Steps
 	tr.terminal.Line("%s  %s on %s, %d steps of %d x %d tokens",
-		tr.terminal.Bold("lockstep train"), tr.config.Protocol.Model, tr.bench.source.Name(), total, a.Sequences, a.SeqLen)
+		tr.terminal.Bold("lockstep train"), tr.config.Protocol.Model, tr.basis.source.Name(), total, a.Sequences, a.SeqLen)
 	where := "without --dir, so nothing is kept"
 	if tr.repo != nil {
 		where = "in " + tr.config.Output.Dir
@@ -227,7 +227,7 @@ func (tr *trainer) step(ctx context.Context) error {
 	tr.meter.Add(time.Since(start))
 	line.ETA = tr.meter.ETA(tr.config.Train.Steps - int(tr.state.Step))
 	tr.newest = line
-	tr.progress(0, int(tr.bench.run.Assignment.Sequences))
+	tr.progress(0, int(tr.basis.run.Assignment.Sequences))
 	if tr.stays(line.Number) {
 		tr.terminal.Line("%s", tr.terminal.Fit(line.Line()))
 	}
@@ -237,14 +237,14 @@ func (tr *trainer) step(ctx context.Context) error {
 // learn computes one gradient and applies it.
 func (tr *trainer) learn(ctx context.Context) (observe.Step, error) {
 	start := time.Now()
-	work, err := tr.computer.Compute(ctx, tr.state.Parameters(tr.bench.weights.Config), tr.state.Epoch+1, 0)
+	work, err := tr.computer.Compute(ctx, tr.state.Parameters(tr.basis.weights.Config), tr.state.Epoch+1, 0)
 	if err != nil {
 		return observe.Step{}, err
 	}
 	if err := model.Average(work.Gradient, work.Facts.Tokens); err != nil {
 		return observe.Step{}, err
 	}
-	info, err := tr.state.ApplyAverage(work.Gradient, optim.Config(tr.bench.run.Optimizer))
+	info, err := tr.state.ApplyAverage(work.Gradient, optim.Config(tr.basis.run.Optimizer))
 	if err != nil {
 		return observe.Step{}, err
 	}
