@@ -59,7 +59,7 @@ func TestGreedy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = append(text, likeliest(logits))
+		text = append(text, Likeliest(logits))
 	}
 	if !slices.Equal(got, text[3:]) {
 		t.Errorf("%v, want %v", got, text[3:])

@@ -15,9 +15,13 @@ func (m Memory) Total() int64 {
 }
 
 // TrainingMemory returns what batches of b sequences of t tokens take while
-// they are trained on, micro-batches of the default size.
-func TrainingMemory(c Config, b, t int) Memory {
-	sequences := min(b, max(1, headTokens/t)) // of a micro-batch, and of a slice of the head
+// they are trained on with Model.MicroBatch = micro.
+func TrainingMemory(c Config, b, t, micro int) Memory {
+	slice := max(1, headTokens/t) // sequences whose logits exist at once
+	if micro == 0 {
+		micro = slice
+	}
+	sequences := min(b, micro)
 	rows := int64(sequences * t)
 	width, inner := int64(c.Embd), int64(c.Inner)
 	// Of a block: two LayerNorms with mean and deviation, queries with keys and
@@ -34,6 +38,6 @@ func TrainingMemory(c Config, b, t int) Memory {
 		Gradient:    4 * (elements + int64(c.Vocab)*width),
 		Moments:     8 * elements,
 		Activations: 4 * (activations + gradients),
-		Logits:      4 * rows * int64(c.Vocab),
+		Logits:      4 * int64(min(sequences, slice)*t) * int64(c.Vocab),
 	}
 }

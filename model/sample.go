@@ -7,7 +7,7 @@ import "lockstep/internal/f32"
 // on, and only as many of them are put in order as that takes.
 func (s *sampler) next(logits []float32) int32 {
 	if s.options.Temperature == 0 {
-		return likeliest(logits)
+		return Likeliest(logits)
 	}
 	s.weigh(logits)
 	kept := s.kept()
@@ -22,8 +22,8 @@ func (s *sampler) next(logits []float32) int32 {
 	}
 }
 
-// likeliest returns the token with the largest logit, the lowest of equals.
-func likeliest(logits []float32) int32 {
+// Likeliest returns the token with the largest logit, the lowest of equals.
+func Likeliest(logits []float32) int32 {
 	best := 0
 	for i, l := range logits {
 		if l > logits[best] {
@@ -36,7 +36,7 @@ func likeliest(logits []float32) int32 {
 // weigh gives each token the weight exp((logit-max)/temperature) as a multiple
 // of 2^-32, rounded down, and makes all tokens candidates.
 func (s *sampler) weigh(logits []float32) {
-	top := logits[likeliest(logits)]
+	top := logits[Likeliest(logits)]
 	for i, l := range logits {
 		s.scaled[i] = float32((l - top) * s.inverse)
 	}

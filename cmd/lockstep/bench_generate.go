@@ -7,6 +7,7 @@ import (
 
 	"lockstep/internal/f32"
 	"lockstep/internal/fault"
+	"lockstep/model"
 )
 
 // generateResult is the result of `lockstep bench generate`.
@@ -61,7 +62,7 @@ func benchGenerate(ctx context.Context, s benchSettings) (measurement, error) {
 				failure = err
 				return
 			}
-			next = largest(logits)
+			next = model.Likeliest(logits)
 		}
 		whole := timed(func() { extend(text) })
 		decoding := timed(func() {
@@ -90,17 +91,6 @@ func benchGenerate(ctx context.Context, s benchSettings) (measurement, error) {
 func readAll(x []float32) {
 	const part = 1 << 18
 	f32.Parallel((len(x)+part-1)/part, func(i int) { f32.Finite(x[i*part : min((i+1)*part, len(x))]) })
-}
-
-// largest returns the index of the largest element.
-func largest(x []float32) int32 {
-	best := 0
-	for i, v := range x {
-		if v > x[best] {
-			best = i
-		}
-	}
-	return int32(best)
 }
 
 func (r generateResult) table() [][]string {

@@ -74,7 +74,7 @@ then nothing that this machine computes can be compared with others.`,
   lockstep doctor --model distilgpt2 --batch 4 --seq-len 256 --dir /data/run
   LOCKSTEP_ISA=portable lockstep doctor --json`,
 	}
-	config.AddFlags(cmd.Flags(), "model", "batch", "seq-len", "dir", "threads", "json")
+	config.AddFlags(cmd.Flags(), "model", "batch", "seq-len", "micro-batch", "dir", "threads", "json")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		t.Status("computing the golden chain")
 		r, err := examine(ctx, c)
@@ -106,7 +106,7 @@ func examine(ctx context.Context, c config.Config) (*checkup, error) {
 	for _, isa := range f32.Available() {
 		r.Available = append(r.Available, isa.String())
 	}
-	arch, err := architecture(ctx, c)
+	arch, err := architecture(ctx, c.Protocol.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +115,8 @@ func examine(ctx context.Context, c config.Config) (*checkup, error) {
 	if t > arch.Positions {
 		return nil, fault.Errorf(fault.Config, "sequences of %d tokens; the model has n_positions %d", t, arch.Positions)
 	}
-	r.Parts = model.TrainingMemory(arch, batch, t)
-	needed := r.Parts.Total() + kernelMemory
-	r.Memory = require(fmt.Sprintf("%s, %d sequences of %d tokens", c.Protocol.Model, batch, t), needed, freeMemory())
+	r.Parts = model.TrainingMemory(arch, batch, t, c.Node.MicroBatch)
+	r.Memory = require(fmt.Sprintf("%s, %d sequences of %d tokens", c.Protocol.Model, batch, t), r.Parts.Total()+kernelMemory, freeMemory())
 	dir := c.Output.Dir
 	if dir == "" {
 		dir = "."
@@ -134,18 +133,6 @@ func examine(ctx context.Context, c config.Config) (*checkup, error) {
 // kernelMemory is what the process takes besides: code, packed operands, the
 // runtime.
 const kernelMemory = 64 << 20
-
-// architecture returns the configuration that --model names.
-func architecture(ctx context.Context, c config.Config) (model.Config, error) {
-	if arch, ok := model.Builtin(c.Protocol.Model); ok {
-		return arch, nil
-	}
-	m, err := loadModel(ctx, c.Protocol.Model, c.Protocol.Seed)
-	if err != nil {
-		return model.Config{}, err
-	}
-	return m.weights.Config, nil
-}
 
 // goldenTest computes the chain of nano and compares it.
 func goldenTest(ctx context.Context) (numerics, error) {
@@ -196,7 +183,7 @@ func (r *checkup) fault() error {
 		return fault.Errorf(fault.SelfTest, "this machine (%s) does not reproduce the contract %s: %s; "+
 			"try LOCKSTEP_ISA=portable, which tells the kernels from the machine", r.ISA, r.Contract, r.Numerics.Difference)
 	case !r.Memory.OK:
-		return fault.Errorf(fault.Environment, "%s of memory for %s, and %s is free; a smaller --batch or --seq-len takes less",
+		return fault.Errorf(fault.Environment, "%s of memory for %s, and %s is free; a smaller --micro-batch, --batch or --seq-len takes less",
 			size(r.Memory.Needed), r.Memory.For, size(r.Memory.Free))
 	case !r.Disk.OK:
 		return fault.Errorf(fault.Environment, "%s of disk for %s, and %s is free; name another folder with --dir",

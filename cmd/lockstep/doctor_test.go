@@ -11,6 +11,7 @@ import (
 
 	"lockstep/internal/fault"
 	"lockstep/internal/testdata"
+	"lockstep/model"
 )
 
 // TestDoctor: a sound machine is fit for nano, and the report says on what it
@@ -54,6 +55,40 @@ func TestDoctorKnowsTheGoldenChain(t *testing.T) {
 	want, err := os.ReadFile(filepath.Join(testdata.Root(), "testdata", "golden", "chain-nano.txt"))
 	if err != nil || !bytes.Equal(want, goldenChain) {
 		t.Errorf("golden/chain-nano.txt is not testdata's (%v)", err)
+	}
+}
+
+// TestDoctorReadsTheConfigAlone: of a model in a folder, whose weights may be
+// large or not there yet, the shape is enough.
+func TestDoctorReadsTheConfigAlone(t *testing.T) {
+	arch, _ := model.Builtin("tiny")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), arch.JSON(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"doctor", "--json", "--model", dir, "--batch", "8", "--seq-len", "256", "--micro-batch", "1"}, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &errs)
+	}
+	var r checkup
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Parts != model.TrainingMemory(arch, 8, 256, 1) {
+		t.Errorf("%+v (%v)", r.Parts, err)
+	}
+	if more := model.TrainingMemory(arch, 8, 256, 4); r.Parts.Total() >= more.Total() {
+		t.Errorf("a sequence at a time takes %d bytes, four %d", r.Parts.Total(), more.Total())
+	}
+}
+
+// TestMemoryLimits: what distilgpt2 takes, as doctor counts it.
+func TestMemoryLimits(t *testing.T) {
+	arch, _ := model.Builtin("distilgpt2")
+	for _, tt := range []struct {
+		b, t  int
+		limit float64 // GiB
+	}{{4, 256, 2.2}, {8, 1024, 3}} {
+		if n := model.TrainingMemory(arch, tt.b, tt.t, 0).Total() + kernelMemory; float64(n) >= tt.limit*(1<<30) {
+			t.Errorf("%d sequences of %d tokens take %s, more than %.1f GiB", tt.b, tt.t, size(n), tt.limit)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func TestGoldenChainsOfLargerModels(t *testing.T) {
 			if code := run(strings.Fields(tt.args), &out, &errs); code != 0 {
 				t.Fatalf("%s: exit code %d: %s", isa, code, &errs)
 			}
-			if d := firstDifference(out.Bytes(), want); d != "" {
+			if d := firstDifferentLine(out.String(), string(want)); d != "" {
 				t.Errorf("%s, %s: %s", tt.file, isa, d)
 			}
 		}

@@ -28,7 +28,7 @@ func TestGoldenChain(t *testing.T) {
 			if code := run([]string{"hash", "--model", "nano", "--micro-batch", micro}, &out, &errs); code != 0 {
 				t.Fatalf("%s: exit code %d: %s", isa, code, &errs)
 			}
-			if d := firstDifference(out.Bytes(), want); d != "" {
+			if d := firstDifferentLine(out.String(), string(want)); d != "" {
 				t.Errorf("%s, micro-batch %s: %s", isa, micro, d)
 			}
 		}
@@ -36,25 +36,7 @@ func TestGoldenChain(t *testing.T) {
 	t.Setenv("LOCKSTEP_ISA", "")
 	var out, errs bytes.Buffer
 	run([]string{"hash", "--model", "nano", "--seed", "2"}, &out, &errs)
-	if firstDifference(out.Bytes(), want) == "" {
+	if firstDifferentLine(out.String(), string(want)) == "" {
 		t.Error("another seed gives the same chain")
 	}
-}
-
-// firstDifference returns the first line in which two texts differ.
-func firstDifference(got, want []byte) string {
-	g, w := bytes.Split(got, []byte("\n")), bytes.Split(want, []byte("\n"))
-	for i := range max(len(g), len(w)) {
-		var a, b []byte
-		if i < len(g) {
-			a = g[i]
-		}
-		if i < len(w) {
-			b = w[i]
-		}
-		if !bytes.Equal(a, b) {
-			return "got  " + string(a) + "\nwant " + string(b)
-		}
-	}
-	return ""
 }

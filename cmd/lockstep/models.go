@@ -30,12 +30,14 @@ func loadModel(ctx context.Context, name string, seed uint64) (*loaded, error) {
 	}
 	var weights *model.Parameters
 	if ref.Kind == hub.Builtin {
-		arch, ok := model.Builtin(ref.Name)
-		if !ok {
-			return nil, fault.Errorf(fault.Config, "no model is called %q; built in are nano, tiny, distilgpt2, gpt2, and a folder is written ./%s", ref.Name, ref.Name)
+		var arch model.Config
+		if arch, err = builtin(ref.Name); err == nil {
+			weights = model.Initialise(arch, seed)
 		}
-		weights = model.Initialise(arch, seed)
-	} else if weights, err = readWeights(ctx, ref); err != nil {
+	} else {
+		weights, err = readWeights(ctx, ref)
+	}
+	if err != nil {
 		return nil, err
 	}
 	tokens, err := tokenizer.ForVocabulary(weights.Config.Vocab)
@@ -49,27 +51,40 @@ func loadModel(ctx context.Context, name string, seed uint64) (*loaded, error) {
 	return &loaded{net, weights, tokens}, nil
 }
 
+// architecture returns the configuration of a model by any of its names. Of a
+// stored model it reads config.json alone.
+func architecture(ctx context.Context, name string) (model.Config, error) {
+	ref, err := hub.ParseModel(name)
+	if err != nil {
+		return model.Config{}, err
+	}
+	if ref.Kind == hub.Builtin {
+		return builtin(ref.Name)
+	}
+	snapshot, err := openSnapshot(ctx, ref)
+	if err != nil {
+		return model.Config{}, err
+	}
+	return readConfig(ctx, snapshot)
+}
+
+func builtin(name string) (model.Config, error) {
+	arch, ok := model.Builtin(name)
+	if !ok {
+		return arch, fault.Errorf(fault.Config, "no model is called %q; built in are nano, tiny, distilgpt2, gpt2, and a folder is written ./%s", name, name)
+	}
+	return arch, nil
+}
+
 // readWeights reads config.json and the safetensors files of a stored model.
 func readWeights(ctx context.Context, ref hub.ModelName) (*model.Parameters, error) {
 	snapshot, err := openSnapshot(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	f, err := snapshot.Open(ctx, "config.json")
+	arch, err := readConfig(ctx, snapshot)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxConfig {
-		return nil, fault.Errorf(fault.Damaged, "%s: config.json is larger than %d bytes", snapshot.Name(), maxConfig)
-	}
-	arch, err := model.LoadConfig(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", snapshot.Name(), err)
 	}
 	stored, err := hub.OpenWeights(ctx, snapshot)
 	if err != nil {
@@ -81,6 +96,26 @@ func readWeights(ctx context.Context, ref hub.ModelName) (*model.Parameters, err
 		return nil, fmt.Errorf("%s: %w", snapshot.Name(), err)
 	}
 	return weights, nil
+}
+
+func readConfig(ctx context.Context, snapshot hub.Snapshot) (model.Config, error) {
+	f, err := snapshot.Open(ctx, "config.json")
+	if err != nil {
+		return model.Config{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return model.Config{}, err
+	}
+	if len(text) > maxConfig {
+		return model.Config{}, fault.Errorf(fault.Damaged, "%s: config.json is larger than %d bytes", snapshot.Name(), maxConfig)
+	}
+	arch, err := model.LoadConfig(text)
+	if err != nil {
+		return arch, fmt.Errorf("%s: %w", snapshot.Name(), err)
+	}
+	return arch, nil
 }
 
 // checkpoint is stored weights as package model reads them.
