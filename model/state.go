@@ -63,6 +63,10 @@ func (s *State) ApplyAverage(average []float32, c optim.Config) (optim.Info, err
 	return info, nil
 }
 
+// Sound reports whether the state is that of a whole step: false once a step has
+// failed half-way.
+func (s *State) Sound() bool { return !s.spoilt }
+
 // mustBeSound panics if a step has failed half-way: such a state is never
 // hashed or trained on (N21).
 func (s *State) mustBeSound() {

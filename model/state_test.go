@@ -108,7 +108,10 @@ func TestN21_NonFiniteAverage(t *testing.T) {
 	s.Theta[3] = -math.MaxFloat32
 	c := testOptimizer()
 	c.LearningRate, c.WarmupSteps, c.WeightDecay = 3e38, 0, 0
-	if _, err := s.ApplyAverage(g, c); !errors.As(err, &where) || where.What != "parameters" {
+	if !s.Sound() {
+		t.Error("a state is called spoilt before its step")
+	}
+	if _, err := s.ApplyAverage(g, c); !errors.As(err, &where) || where.What != "parameters" || s.Sound() {
 		t.Errorf("%v", err)
 	}
 	defer func() {

@@ -121,6 +121,9 @@ const (
 
 func (tr *trainer) states() string { return swarm.Folder(tr.config.Output.Dir).States() }
 
+// errUnsaved is among the errors of save.
+var errUnsaved = errors.New("the state was not saved")
+
 // save writes the state to DIR/state, unless that is there already.
 func (tr *trainer) save(ctx context.Context) error {
 	s := tr.state
@@ -137,10 +140,11 @@ func (tr *trainer) save(ctx context.Context) error {
 			extraLoss:        strconv.FormatUint(math.Float64bits(tr.loss), 16),
 		},
 	}, keepStates)
-	if err == nil {
-		tr.saved = place{s.Step, time.Now()}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnsaved, err)
 	}
-	return err
+	tr.saved = place{s.Step, time.Now()}
+	return nil
 }
 
 // load reads the newest intact state in DIR/state, if there is one, and checks

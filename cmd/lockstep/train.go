@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -152,25 +153,30 @@ func threads(c config.Config) int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// run trains until the last step or the first signal, and saves.
+// run trains until the last step, the first signal or an error, and saves what
+// the last whole step left.
 func (tr *trainer) run(ints *interrupts) error {
 	tr.announce()
-	for tr.state.Step < uint64(tr.config.Train.Steps) && !ints.stopped() {
-		err := tr.step(ints.Context)
-		if ints.Context.Err() != nil {
-			break // the second signal: what the last whole step left is saved
-		}
-		if err != nil {
-			tr.terminal.Status("")
-			return err
+	var err error
+	for err == nil && tr.state.Step < uint64(tr.config.Train.Steps) && !ints.stopped() {
+		err = tr.step(ints.Context)
+	}
+	if ints.Context.Err() != nil {
+		err = nil // the second signal ended the step
+	}
+	if err == nil {
+		tr.result.Steps, tr.result.StateRoot = tr.state.Step, tr.state.Root()
+		if tr.seconds > 0 {
+			tr.result.TokensPerSecond = float64(tr.tokens) / tr.seconds
 		}
 	}
-	tr.result.Steps, tr.result.StateRoot = tr.state.Step, tr.state.Root()
-	if tr.seconds > 0 {
-		tr.result.TokensPerSecond = float64(tr.tokens) / tr.seconds
+	if tr.state.Sound() && !errors.Is(err, errUnsaved) {
+		err = errors.Join(err, tr.save(context.WithoutCancel(ints.Context)))
 	}
-	err := tr.save(context.WithoutCancel(ints.Context))
 	tr.terminal.Status("")
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, tr.whereItStopped())
+	}
 	return err
 }
 
@@ -195,11 +201,14 @@ func (tr *trainer) announce() {
 	tr.terminal.Line("")
 }
 
-// whereItStopped tells an interrupted person how to go on.
+// whereItStopped tells a person whose run ended early how to go on.
 func (tr *trainer) whereItStopped() string {
 	text := fmt.Sprintf("stopped after step %d of %d", tr.state.Step, tr.config.Train.Steps)
 	if tr.repo == nil {
 		return text + "; without --dir nothing was kept"
+	}
+	if tr.saved.step < tr.state.Step {
+		text += fmt.Sprintf(", saved after step %d", tr.saved.step)
 	}
 	return text + "; go on with: lockstep train --resume --dir " + tr.config.Output.Dir
 }
