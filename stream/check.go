@@ -116,6 +116,9 @@ func Check(ctx context.Context, name string, tok tokenizer.Tokenizer, o CheckOpt
 		report.add(f)
 	}
 	if len(sound.files) == len(listed) {
+		if sound.Rows() == 0 {
+			return nil, noRows(name)
+		}
 		report.Identity = sound.digest()
 	}
 	return report, nil

@@ -38,10 +38,15 @@ func openLocal(ctx context.Context, name string) (Source, error) {
 		f.add(l, r)
 	}
 	if f.Rows() == 0 {
-		return nil, fault.Errorf(fault.Config, "%s: the source has no rows", name)
+		return nil, noRows(name)
 	}
 	f.identity = f.digest()
 	return f, nil
+}
+
+// noRows refuses a source in which there is nothing to train on.
+func noRows(name string) error {
+	return fault.Errorf(fault.Config, "%s: the source has no rows", name)
 }
 
 // reader is one opened file.

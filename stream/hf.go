@@ -92,7 +92,7 @@ func (r Remote) openHub(ctx context.Context, name string) (_ Source, err error) 
 		s.ends = append(s.ends, total)
 	}
 	if total == 0 {
-		return nil, fault.Errorf(fault.Config, "%s: the source has no rows", name)
+		return nil, noRows(name)
 	}
 	s.identity = s.digest()
 	if r.Steady {

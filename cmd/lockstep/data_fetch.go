@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -34,8 +35,7 @@ once; HF_HUB_OFFLINE=1 then trains from the cache alone.`,
 		Example: `  lockstep data fetch --data hf://datasets/HuggingFaceFW/fineweb/sample-350BT --epochs 100 --uid 3
   lockstep data fetch --data rows://HuggingFaceFW/fineweb/sample-10BT --epochs 2 --slots 4`,
 	}
-	config.AddFlags(cmd.Flags(), dataFlags...)
-	config.AddFlags(cmd.Flags(), "seed", "slots", "segments", "segment-rows")
+	config.AddFlags(cmd.Flags(), append(textFlags, "seed", "slots", "segments", "segment-rows", "json")...)
 	cmd.Flags().Uint64Var(&from, "from", 1, "first epoch")
 	cmd.Flags().Uint64Var(&epochs, "epochs", 1, "number of epochs")
 	cmd.Flags().IntVar(&uid, "uid", -1, "the miner whose rows are fetched (-1: all)")
@@ -80,7 +80,12 @@ const maxFetch = 1 << 20
 // segmentsOf lists the segments of a miner, or of all if uid is -1, in epochs.
 func segmentsOf(a stream.Assignment, from, epochs uint64, uid int) ([]stream.Segment, error) {
 	first, last := uint32(0), a.Slots
-	if uid >= 0 {
+	switch {
+	case uid < -1 || uid >= int(a.Slots):
+		return nil, fault.Errorf(fault.Config, "--uid %d: the miners of %d --slots are 0 to %d, and -1 is all of them", uid, a.Slots, a.Slots-1)
+	case epochs == 0 || from == 0 || from > math.MaxUint64-epochs:
+		return nil, fault.Errorf(fault.Config, "--from %d --epochs %d: at least one epoch is wanted, from 1 up to 2^64 - 2", from, epochs)
+	case uid >= 0:
 		first, last = uint32(uid), uint32(uid)+1
 	}
 	if n := uint64(last-first) * uint64(a.SegmentsPerMiner); epochs > maxFetch/max(n, 1) {
