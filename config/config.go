@@ -21,8 +21,8 @@ type Config struct {
 
 // Protocol holds what peers must agree on; it becomes the run spec.
 type Protocol struct {
-	Model       string  `mapstructure:"model" help:"model: a built-in name (nano, tiny, distilgpt2, gpt2)"`
-	Init        string  `mapstructure:"init" help:"start from these weights instead of the seed: DIR, DIR@TAG"`
+	Model       string  `mapstructure:"model" help:"model: a built-in name (nano, tiny, distilgpt2, gpt2), DIR, DIR@TAG, or OWNER/NAME[@REVISION] of the Hub"`
+	Init        string  `mapstructure:"init" help:"start from these weights instead of the seed: DIR, DIR@TAG, or OWNER/NAME[@REVISION] of the Hub"`
 	Data        string  `mapstructure:"data" help:"rows: builtin, a folder or file of parquet, jsonl or text, hf://datasets/OWNER/NAME@REVISION/PATH, or rows://OWNER/NAME/CONFIG"`
 	Seed        uint64  `mapstructure:"seed" help:"seed of weights, assignment and sampling"`
 	SeqLen      int     `mapstructure:"seq-len" help:"tokens of a sequence (0: the model's own)" min:"0" max:"1024"`

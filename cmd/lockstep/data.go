@@ -24,8 +24,11 @@ func (a *app) data() *cobra.Command {
 	return cmd
 }
 
-// dataFlags are the settings of every command about text.
-var dataFlags = []string{"data", "cache", "cache-size", "fetch-ahead", "fetch-requests", "rows-endpoint", "json"}
+// addTokenizer gives a command --model, of which it needs the tokenizer only.
+func addTokenizer(cmd *cobra.Command) {
+	config.AddFlags(cmd.Flags(), "model")
+	cmd.Flags().Lookup("model").Usage = "model whose tokens are shown and counted: a built-in name (nano, tiny, distilgpt2, gpt2)"
+}
 
 // tokenizerOf returns the tokenizer of --model: the one that its vocabulary
 // calls for.
@@ -52,7 +55,7 @@ func (a *app) dataList() *cobra.Command {
   lockstep data ls --data hf://datasets/HuggingFaceFW/fineweb@9bb295ddab0e05d785b879661af7260fed5140fc/sample-10BT
   lockstep data ls --data rows://HuggingFaceFW/fineweb/sample-350BT --json`,
 	}
-	config.AddFlags(cmd.Flags(), dataFlags...)
+	config.AddFlags(cmd.Flags(), append(textFlags, "json")...)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		source, err := openText(ctx, &c, t)
 		if err != nil {

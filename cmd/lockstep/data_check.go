@@ -28,8 +28,8 @@ damage. --rows says how many.`,
   lockstep data check --data rows.jsonl --json
   lockstep data check --data hf://datasets/HuggingFaceFW/fineweb/sample-350BT --rows 100`,
 	}
-	config.AddFlags(cmd.Flags(), dataFlags...)
-	config.AddFlags(cmd.Flags(), "model")
+	config.AddFlags(cmd.Flags(), append(textFlags, "json")...)
+	addTokenizer(cmd)
 	cmd.Flags().Uint64Var(&options.Rows, "rows", 0, "rows of each file at the most, of text elsewhere in all (0: all, or a sample)")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		tokens, err := tokenizerOf(c)

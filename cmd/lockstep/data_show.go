@@ -26,8 +26,8 @@ func (a *app) dataShow() *cobra.Command {
   lockstep data show --epoch 3 --uid 1 --k 0 --seed 38 --slots 8
   lockstep data show --data rows.jsonl --row 0 --json`,
 	}
-	config.AddFlags(cmd.Flags(), dataFlags...)
-	config.AddFlags(cmd.Flags(), "model", "seed", "slots", "segments", "segment-rows")
+	config.AddFlags(cmd.Flags(), append(textFlags, "seed", "slots", "segments", "segment-rows", "json")...)
+	addTokenizer(cmd)
 	cmd.Flags().Uint64Var(&row, "row", 0, "row number")
 	cmd.Flags().Uint64Var(&seat.epoch, "epoch", 0, "show the segment of this epoch instead, from 1")
 	cmd.Flags().Uint32Var(&seat.uid, "uid", 0, "of this miner")

@@ -38,7 +38,7 @@ func (a *app) eval() *cobra.Command {
   lockstep eval --model run/hub/tiny@3 --data ./texts --sequences 64
   lockstep eval --model ./checkpoint --data book.txt --json`,
 	}
-	config.AddFlags(cmd.Flags(), "model", "data", "seed", "seq-len", "sequences", "json", "threads", "micro-batch")
+	config.AddFlags(cmd.Flags(), append(textFlags, "model", "seed", "seq-len", "sequences", "json", "threads", "micro-batch")...)
 	cmd.Flags().Uint64Var(&firstRow, "first-row", 0, "row of the text to begin at")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		e, err := evaluate(ctx, c, firstRow)

@@ -42,7 +42,7 @@ stage, and so the package, that does not reproduce.`,
   lockstep hash --model tiny --epochs 1
   LOCKSTEP_ISA=portable lockstep hash | diff - other-machine.txt`,
 	}
-	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "segment-rows", "micro-batch", "threads", "json")
+	config.AddFlags(cmd.Flags(), append(textFlags, "model", "init", "seed", "seq-len", "sequences", "segment-rows", "micro-batch", "threads", "json")...)
 	cmd.Flags().Uint64Var(&epochs, "epochs", 3, "epochs")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		b, err := assemble(ctx, &c, t, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Protocol.Sequences })

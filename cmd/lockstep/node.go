@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -17,10 +18,10 @@ import (
 	"lockstep/swarm/control"
 )
 
-// nodeFlags are the settings of miner and validator. The rest of the run spec
+// nodeFlags are the settings of miner and validator, beside textFlags. The rest of the run spec
 // belongs in the file that all nodes share.
 var nodeFlags = []string{
-	"model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
+	"model", "init", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
 	"lr", "min-lr", "warmup", "decay-steps", "listen", "announce", "key", "round-deadline", "claim-deadline",
 	"micro-batch", "threads", "throttle", "dir", "hub-dir", "repo", "hub-url", "hub-token", "json",
 }
@@ -41,7 +42,7 @@ settings, whose fingerprint is compared when they meet.`,
   lockstep miner --config run.yaml --dir m0 --validator localhost:4138/PEERID --listen :0
   lockstep miner --config run.yaml --dir m0 --validator localhost:4138/PEERID --json`,
 	}
-	config.AddFlags(cmd.Flags(), append(nodeFlags, "validator")...)
+	config.AddFlags(cmd.Flags(), slices.Concat(textFlags, nodeFlags, []string{"validator"})...)
 	cmd.Flags().StringVar(&cheat, "cheat", "", "lie: random, switch, recommit or tokens")
 	cmd.Flags().BoolVar(&child, "child", false, "leave when stdin ends")
 	cmd.Flags().MarkHidden("cheat")
@@ -80,7 +81,7 @@ and weights in the run folder. Restarted, it goes on where it was.`,
   lockstep validator --config run.yaml --dir v --epochs 100
   lockstep validator --config run.yaml --dir v --json`,
 	}
-	config.AddFlags(cmd.Flags(), append(nodeFlags, "epochs")...)
+	config.AddFlags(cmd.Flags(), slices.Concat(textFlags, nodeFlags, []string{"epochs"})...)
 	cmd.Flags().BoolVar(&child, "child", false, "leave when stdin ends")
 	cmd.Flags().MarkHidden("child")
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {

@@ -58,6 +58,7 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
 		a.generate(), a.eval(), a.data(), a.hub(), a.version(),
 	)
 	isGroup(root)
+	root.SetHelpCommand(help())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		var bad *pflag.InvalidValueError
 		if errors.As(err, &bad) {
@@ -72,6 +73,25 @@ the Hub, 30 another run's fingerprint, 130/143 interrupted.`,
 var wanted = map[string]string{
 	"int": "a whole number", "uint64": "a whole number from 0", "int64": "a whole number", "float64": "a number",
 	"bool": "true or false", "duration": "a duration such as 30s or 2m", "string": "text", "int32": "a whole number", "uint": "a whole number from 0",
+}
+
+// help prints what a command's --help prints, and refuses a name that no command
+// has.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = fmt.Errorf("unknown command %q for %q", rest[0], about.CommandPath())
+			}
+			if err != nil {
+				return err
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // isGroup makes every command that only has others below it print its help when

@@ -96,8 +96,8 @@ func (a *app) configFingerprint() *cobra.Command {
 // onRun gives a command the flags of a network's run, and a body that gets the
 // run assembled.
 func (a *app) onRun(cmd *cobra.Command, body func(config.Config, *basis) error) {
-	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
-		"lr", "min-lr", "warmup", "decay-steps", "json")
+	config.AddFlags(cmd.Flags(), append(textFlags, "model", "init", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
+		"lr", "min-lr", "warmup", "decay-steps", "json")...)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		b, err := assemble(ctx, &c, t, networkSlots, func(c config.Config) int { return c.Protocol.Sequences })
 		if err != nil {

@@ -46,9 +46,9 @@ With --resume an interrupted network goes on, or a finished one to more epochs.`
   lockstep swarm --resume --dir runs/swarm-1 --epochs 32
   lockstep swarm --model tiny --data ./fineweb --miners 3 --epochs 3 --json`,
 	}
-	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
+	config.AddFlags(cmd.Flags(), append(textFlags, "model", "init", "seed", "seq-len", "sequences", "slots", "segments", "segment-rows",
 		"lr", "min-lr", "warmup", "decay-steps", "miners", "epochs", "cheaters", "round-deadline", "claim-deadline",
-		"micro-batch", "threads", "dir", "hub-dir", "repo", "hub-url", "hub-token", "json")
+		"micro-batch", "threads", "dir", "hub-dir", "repo", "hub-url", "hub-token", "json")...)
 	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		t.Status("preparing %s", c.Protocol.Model)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,13 @@ import (
 	"lockstep/internal/httpx"
 	"lockstep/observe"
 	"lockstep/stream"
+)
+
+// textFlags are the settings of every command that reads text, fetchFlags those
+// of them that say how text of other machines is reached. Both are appended to.
+var (
+	textFlags  = slices.Clip(append([]string{"data"}, fetchFlags...))
+	fetchFlags = slices.Clip([]string{"cache", "cache-size", "fetch-ahead", "fetch-requests", "rows-endpoint"})
 )
 
 // openText opens the text of --data, and pins its name in c: a revision of the

@@ -51,9 +51,9 @@ on with the run after an interrupt, a crash or its end, bit for bit.`,
   lockstep train --model distilgpt2 --data ./fineweb --seq-len 256 --batch 4 --steps 5 --dir run
   lockstep train --model tiny --data book.txt --segment-rows 10 --json`,
 	}
-	config.AddFlags(cmd.Flags(), "model", "init", "data", "seed", "seq-len", "segments", "segment-rows",
+	config.AddFlags(cmd.Flags(), append(textFlags, "model", "init", "seed", "seq-len", "segments", "segment-rows",
 		"lr", "min-lr", "warmup", "decay-steps", "beta1", "beta2", "epsilon", "weight-decay", "clip-norm",
-		"steps", "batch", "push-every", "save-every", "micro-batch", "threads", "dir", "hub-dir", "repo", "json")
+		"steps", "batch", "push-every", "save-every", "micro-batch", "threads", "dir", "hub-dir", "repo", "json")...)
 	resume := addResume(cmd)
 	cmd.RunE = a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		t.Status("preparing %s", c.Protocol.Model)

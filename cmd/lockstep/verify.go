@@ -48,10 +48,10 @@ that commitments, scores and weights follow from what stands before them.`,
   lockstep verify run/ledger
   lockstep verify 3-1 --data ./fineweb --hub run/hub/tiny --json`,
 	}
-	config.AddFlags(cmd.Flags(), "json", "threads", "micro-batch")
+	config.AddFlags(cmd.Flags(), append(fetchFlags, "json", "threads", "micro-batch")...)
 	cmd.Flags().StringVar(&data, "data", "", "the text the run trains on (default: as the run folder's lockstep.yaml says, else builtin)")
 	cmd.Flags().StringVar(&repo, "hub", "", "repository with the epochs' tags (default: the run folder's)")
-	cmd.Flags().StringVar(&init, "init", "", "weights the run started from, if it did not start from its seed")
+	cmd.Flags().StringVar(&init, "init", "", "weights the run started from, if it did not start from its seed: DIR, DIR@TAG, or OWNER/NAME[@REVISION] of the Hub")
 	var folders []string
 	body := a.runs(func(ctx context.Context, c config.Config, t *observe.Terminal) error {
 		ints := catch(ctx, t)
