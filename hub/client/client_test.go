@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,9 +45,10 @@ type mishap struct {
 	status int    // this answer instead of the server's
 	header string // "Name: value" of that answer
 	body   string
-	lost   bool // the server answers, and the answer is lost
-	cut    int  // the answer ends after so many bytes
-	down   bool // no connection
+	lost   bool  // the server answers, and the answer is lost
+	cut    int   // the answer ends after so many bytes
+	down   bool  // no connection
+	err    error // this instead of an answer
 }
 
 func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -61,11 +63,11 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	if m == nil {
 		return http.DefaultTransport.RoundTrip(r)
 	}
-	if m.down {
+	if m.down || m.err != nil {
 		if r.Body != nil {
 			r.Body.Close()
 		}
-		return nil, errors.New("connection refused")
+		return nil, cmp.Or(m.err, errors.New("connection refused"))
 	}
 	if m.status != 0 {
 		if r.Body != nil {

@@ -307,7 +307,7 @@ func (d *download) copy(from io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return fault.Errorf(fault.Network, "%s/%s: the body ended after %d of %d bytes", d.repo.id, d.path, d.at, d.info.size)
 		case err != nil:
-			return networkError(d.ctx, err)
+			return networkError(d.ctx, d.repo.id+"/"+d.path, err)
 		}
 	}
 }

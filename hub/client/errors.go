@@ -41,7 +41,7 @@ func (e *StatusError) Error() string {
 
 // Fault tells what may pass from what will not.
 func (e *StatusError) Fault() fault.Kind {
-	if mayRepeat(e.Status) {
+	if httpx.Retriable(e.Status) {
 		return fault.Network
 	}
 	return fault.Refused
@@ -49,16 +49,6 @@ func (e *StatusError) Fault() fault.Kind {
 
 // RetryAfter is what the server asked to wait.
 func (e *StatusError) RetryAfter() time.Duration { return e.Wait }
-
-// mayRepeat lists the answers that another try may change.
-func mayRepeat(status int) bool {
-	switch status {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
-}
 
 const maxErrorText = 500
 
@@ -91,7 +81,7 @@ func bodyMessage(body []byte) string {
 		Errors      []struct{ Message string }
 	}
 	if json.Unmarshal(body, &q) != nil {
-		if isPage(body) {
+		if httpx.LooksHTML(nil, body) {
 			return "a web page instead of an answer"
 		}
 		return string(body[:min(len(body), maxErrorText)])

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -26,8 +25,8 @@ const (
 	maxAnswer    = 64 << 20 // bytes of a JSON answer
 	maxRedirects = 10
 	longestWait  = 60 * time.Second // that a server can make a client wait in one go
-	stallTime    = 60 * time.Second // without a byte in either direction
-	answerTime   = 3 * time.Minute  // for the first byte of an answer
+	stallTime    = 60 * time.Second // without a byte in either direction: what is sent may lie in the system's buffers
+	answerTime   = 3 * time.Minute  // for the first byte of an answer: a commit of a large repository takes time
 )
 
 // Client talks to one endpoint. It is safe for concurrent use.
@@ -46,6 +45,9 @@ type Client struct {
 func New(c Config) (*Client, error) {
 	c.Endpoint = strings.TrimRight(cmp.Or(c.Endpoint, httpx.DefaultEndpoint), "/")
 	u, err := httpx.ParseEndpoint(c.Endpoint)
+	if err == nil {
+		err = httpx.CheckToken(c.Token)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -56,33 +58,24 @@ func New(c Config) (*Client, error) {
 		return nil, err
 	}
 	if c.Transport == nil {
-		c.Transport = newTransport()
+		c.Transport = httpx.NewTransport(answerTime)
 	}
 	c.Agent = cmp.Or(c.Agent, "lockstep") + "; go/" + strings.TrimPrefix(runtime.Version(), "go")
 	k := &Client{config: c, endpoint: u, now: time.Now}
-	k.http = &http.Client{Transport: guard{k}, CheckRedirect: k.checkRedirect}
+	g := guard{agent: c.Agent, bare: c.Transport, known: httpx.WithToken(c.Transport, u, c.Token)}
+	k.http = &http.Client{Transport: g, CheckRedirect: k.checkRedirect}
 	return k, nil
-}
-
-func newTransport() http.RoundTripper {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: answerTime,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   8,
-		IdleConnTimeout:       90 * time.Second,
-		DisableCompression:    true, // lengths and digests are those of the bytes sent
-	}
 }
 
 // Endpoint is the address of the Hub.
 func (k *Client) Endpoint() string { return k.config.Endpoint }
 
-// guard sets the headers of every request, also of redirected ones: the token
-// for the endpoint and for nobody else.
-type guard struct{ k *Client }
+// guard sets the headers of every request, also of redirected ones. Requests
+// that are marked as bare go without the token even to the endpoint.
+type guard struct {
+	agent       string
+	bare, known http.RoundTripper
+}
 
 type bareKey struct{}
 
@@ -90,15 +83,14 @@ type bareKey struct{}
 func bare(ctx context.Context) context.Context { return context.WithValue(ctx, bareKey{}, true) }
 
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	k := g.k
 	r = r.Clone(r.Context())
-	r.Header.Del("Authorization")
-	r.Header.Set("User-Agent", k.config.Agent)
+	r.Header.Del("Authorization") // of the request before, which may have gone elsewhere
+	r.Header.Set("User-Agent", g.agent)
 	r.Header.Set("Accept-Encoding", "identity")
-	if httpx.SameOrigin(r.URL, k.endpoint) && k.config.Token != "" && r.Context().Value(bareKey{}) == nil {
-		r.Header.Set("Authorization", "Bearer "+k.config.Token)
+	if r.Context().Value(bareKey{}) != nil {
+		return g.bare.RoundTrip(r)
 	}
-	return k.config.Transport.RoundTrip(r)
+	return g.known.RoundTrip(r)
 }
 
 type stayKey struct{}
@@ -110,9 +102,9 @@ func stay(ctx context.Context) context.Context { return context.WithValue(ctx, s
 func (k *Client) checkRedirect(r *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) >= maxRedirects:
-		return fault.Errorf(fault.Refused, "more than %d redirects from %s", maxRedirects, via[0].URL.Redacted())
+		return fault.Errorf(fault.Refused, "more than %d redirects from %s", maxRedirects, httpx.Bare(via[0].URL))
 	case r.URL.Scheme != "http" && r.URL.Scheme != "https":
-		return fault.Errorf(fault.Refused, "%s redirects to %s", via[0].URL.Redacted(), r.URL.Scheme)
+		return fault.Errorf(fault.Refused, "%s redirects to %s", httpx.Bare(via[0].URL), r.URL.Scheme)
 	case r.Context().Value(stayKey{}) != nil && !httpx.SameOrigin(r.URL, k.endpoint):
 		return http.ErrUseLastResponse
 	}
@@ -131,7 +123,7 @@ type request struct {
 // moves for stallTime is given up.
 func (k *Client) send(ctx context.Context, method, address, contentType string, body func() (io.ReadCloser, error), size int64, headers http.Header) (*http.Response, error) {
 	if k.config.Offline {
-		return nil, fault.Errorf(fault.Network, "%s %s: HF_HUB_OFFLINE is set", method, address)
+		return nil, fault.Wrap(fault.Network, fmt.Errorf("%s %s: %w", method, shown(address), httpx.ErrOffline))
 	}
 	if strings.HasPrefix(address, "/") {
 		address = k.config.Endpoint + address
@@ -140,7 +132,7 @@ func (k *Client) send(ctx context.Context, method, address, contentType string, 
 	r, err := http.NewRequestWithContext(watched, method, address, nil)
 	if err != nil {
 		watch.stop()
-		return nil, fault.Wrap(fault.Refused, err)
+		return nil, fault.Errorf(fault.Refused, "%s %s: %w", method, shown(address), httpx.Cause(err))
 	}
 	if body != nil {
 		r.GetBody = func() (io.ReadCloser, error) {
@@ -165,17 +157,30 @@ func (k *Client) send(ctx context.Context, method, address, contentType string, 
 	}
 	response, err := k.http.Do(r)
 	if err != nil {
-		err = watch.explain(err)
+		err = watch.explain(httpx.Cause(err)) // whose address names the signature too
 		watch.stop()
-		return nil, networkError(ctx, err)
+		return nil, networkError(ctx, method+" "+shown(address), err)
 	}
 	response.Body = watch.receiving(response.Body)
 	return response, nil
 }
 
-// networkError gives a failed connection its kind. Errors that have one (a
-// content that cannot be read, a refused redirect) keep it.
-func networkError(ctx context.Context, err error) error {
+// shown is an address, or a path below the endpoint, as it may be shown: without
+// a query, which may hold a signature.
+func shown(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		address, _, _ = strings.Cut(address, "?")
+		return printable(address, 200)
+	}
+	return httpx.Bare(u)
+}
+
+// networkError gives a failed connection its kind, and says what was asked for.
+// Errors that have a kind (a content that cannot be read, a refused redirect)
+// keep it.
+func networkError(ctx context.Context, what string, err error) error {
+	err = fmt.Errorf("%s: %w", what, err)
 	var known fault.Faulter
 	switch {
 	case errors.As(err, &known):
@@ -193,7 +198,7 @@ func (k *Client) repeat(ctx context.Context, try func() error) error {
 	pause := b.First
 	for attempt := 1; ; attempt++ {
 		err := try()
-		if err == nil || attempt == b.Attempts || fault.KindOf(err) != fault.Network || ctx.Err() != nil || k.config.Offline {
+		if err == nil || attempt == b.Attempts || !passing(err) || ctx.Err() != nil {
 			return err
 		}
 		d := pause + time.Duration(rand.Int64N(int64(pause/4)+1)) // so that a crowd does not come back at once
@@ -211,13 +216,18 @@ func (k *Client) repeat(ctx context.Context, try func() error) error {
 	}
 }
 
+// passing says whether a failure may be gone at the next try.
+func passing(err error) bool {
+	return fault.KindOf(err) == fault.Network && !httpx.Lasting(err) && !errors.Is(err, httpx.ErrOffline)
+}
+
 // call does a request, repeats it where that may help, and returns the body of
 // a good answer.
 func (k *Client) call(ctx context.Context, q request) (body []byte, header http.Header, err error) {
 	err = k.repeat(ctx, func() error {
 		body, header, err = k.once(ctx, q)
-		if err == nil && isPage(body) {
-			err = fault.Errorf(fault.Network, "%s: %s", q.path, pageInstead)
+		if err == nil && httpx.LooksHTML(header, body) {
+			err = fault.Errorf(fault.Network, "%s: %s", shown(q.path), pageInstead)
 		}
 		return err
 	})
@@ -245,7 +255,7 @@ func (k *Client) finish(ctx context.Context, r *http.Response) ([]byte, http.Hea
 	case r.StatusCode < 200 || r.StatusCode > 299: // what can be read of the error is enough
 		return nil, nil, statusError(r, body, k.now())
 	case err != nil:
-		return nil, nil, networkError(ctx, fmt.Errorf("%s %s: the answer ended early: %w", r.Request.Method, r.Request.URL.Path, err))
+		return nil, nil, networkError(ctx, fmt.Sprintf("%s %s: the answer ended early", r.Request.Method, r.Request.URL.Path), err)
 	case len(body) > maxAnswer:
 		return nil, nil, fault.Errorf(fault.Refused, "%s %s: an answer of more than %d bytes", r.Request.Method, r.Request.URL.Path, maxAnswer)
 	}
@@ -281,12 +291,10 @@ func decode(path string, body []byte, into any) error {
 	if err == nil {
 		return nil
 	}
-	if isPage(body) {
-		return fault.Errorf(fault.Network, "%s: %s", path, pageInstead)
+	if httpx.LooksHTML(nil, body) {
+		return fault.Errorf(fault.Network, "%s: %s", shown(path), pageInstead)
 	}
-	return fault.Errorf(fault.Network, "%s: the answer is not the JSON expected: %w", path, err)
+	return fault.Errorf(fault.Network, "%s: the answer is not the JSON expected: %w", shown(path), err)
 }
 
 const pageInstead = "a web page instead of JSON: is a proxy or a login page in between?"
-
-func isPage(body []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")) }

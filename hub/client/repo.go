@@ -279,7 +279,11 @@ func (k *Client) nextPage(h http.Header) (string, error) {
 		if err != nil || !strings.HasPrefix(u.EscapedPath(), "/") {
 			return "", fault.Errorf(fault.Refused, "the next page %q is not an address", printable(address, 200))
 		}
-		return u.RequestURI(), nil
+		next := u.RequestURI()
+		if below, ok := strings.CutPrefix(next, k.endpoint.EscapedPath()+"/"); ok { // send puts it before each path
+			next = "/" + below
+		}
+		return next, nil
 	}
 	return "", nil
 }

@@ -57,7 +57,7 @@ func (c *Client) Bytes(ctx context.Context, r Request, limit int64) ([]byte, htt
 			return err
 		}
 		if int64(len(data)) > limit {
-			return fault.Errorf(fault.Damaged, "%s: the answer is longer than %d bytes", bare(response.Request.URL), limit)
+			return fault.Errorf(fault.Damaged, "%s: the answer is longer than %d bytes", Bare(response.Request.URL), limit)
 		}
 		return nil
 	})
@@ -73,7 +73,7 @@ func (c *Client) JSON(ctx context.Context, r Request, limit int64, out any) (htt
 		return nil, err
 	}
 	address, _, _ := strings.Cut(r.URL, "?")
-	if looksHTML(header, data) {
+	if LooksHTML(header, data) {
 		return nil, fault.Errorf(fault.Damaged, "%s: a web page came where JSON belongs; does this network want a login first, and is HF_ENDPOINT right?", address)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))

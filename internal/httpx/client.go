@@ -51,9 +51,12 @@ type Client struct {
 	sleep   func(context.Context, time.Duration) error
 }
 
-// New returns a client. A bad endpoint is a fault.Config error.
+// New returns a client. A bad endpoint or token is a fault.Config error.
 func New(o Options) (*Client, error) {
 	endpoint, err := ParseEndpoint(strings.TrimRight(first(o.Endpoint, DefaultEndpoint), "/"))
+	if err == nil {
+		err = CheckToken(o.Token)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -64,10 +67,10 @@ func New(o Options) (*Client, error) {
 	}
 	next := o.Transport
 	if next == nil {
-		own := newTransport()
+		own := NewTransport(time.Minute)
 		next, c.idle = own, own.CloseIdleConnections
 	}
-	rules := &originToken{next: next, endpoint: endpoint, token: o.Token}
+	rules := WithToken(next, endpoint, o.Token)
 	c.follow = &http.Client{Transport: rules}
 	c.direct = &http.Client{Transport: rules, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
@@ -109,7 +112,7 @@ func (c *Client) Do(ctx context.Context, r Request, take func(*http.Response) er
 		return fault.Wrap(fault.Config, err)
 	}
 	if c.offline {
-		return &Error{Method: r.method(), URL: bare(target), Err: ErrOffline}
+		return &Error{Method: r.method(), URL: Bare(target), Err: ErrOffline}
 	}
 	start, quota := time.Now(), c.policy.Quota
 	for try := 0; ; try++ {
@@ -127,11 +130,11 @@ func (c *Client) Do(ctx context.Context, r Request, take func(*http.Response) er
 		case errors.As(err, &typed):
 			return err
 		default:
-			failed = &Error{Method: r.method(), URL: bare(target), Err: innermost(err)}
+			failed = &Error{Method: r.method(), URL: Bare(target), Err: Cause(err)}
 		}
 		failed.Tries, failed.Spent = try+1, time.Since(start)
 		wait, ok := c.wait(r, failed, target.Host, try, &quota)
-		if !ok || lasting(err) {
+		if !ok || Lasting(err) {
 			return failed
 		}
 		if wait >= noticed {
@@ -149,7 +152,7 @@ const noticed = 4 * time.Second
 // wait decides whether to try again, and when. A wait that the server asks for
 // counts against the quota of waits, any other against the patience.
 func (c *Client) wait(r Request, failed *Error, host string, try int, quota *time.Duration) (time.Duration, bool) {
-	if r.Once || failed.Status != 0 && !retriable(failed.Status) {
+	if r.Once || failed.Status != 0 && !Retriable(failed.Status) {
 		return 0, false
 	}
 	if asked := failed.Asked; asked > 0 {
@@ -226,11 +229,11 @@ func (c *Client) build(ctx context.Context, r Request) (*http.Request, error) {
 // refusal turns an answer into an Error, with what the server says about it.
 func refusal(method string, r *http.Response) *Error {
 	e := &Error{
-		Method: method, URL: bare(r.Request.URL), Status: r.StatusCode,
+		Method: method, URL: Bare(r.Request.URL), Status: r.StatusCode,
 		Code: r.Header.Get("X-Error-Code"), Message: clip(r.Header.Get("X-Error-Message")),
 		RequestID: clip(first(r.Header.Get("X-Request-Id"), r.Header.Get("X-Amzn-Trace-Id"), r.Header.Get("X-Amz-Cf-Id"))),
 	}
-	if retriable(r.StatusCode) {
+	if Retriable(r.StatusCode) {
 		e.Asked, _ = Asked(r.StatusCode, r.Header, time.Now())
 	}
 	if e.Message != "" || method == http.MethodHead {
@@ -242,7 +245,7 @@ func refusal(method string, r *http.Response) *Error {
 	}
 	if json.Unmarshal(body, &said) == nil && said.Error != nil {
 		e.Message = clip(fmt.Sprint(said.Error))
-	} else if looksHTML(r.Header, body) {
+	} else if LooksHTML(r.Header, body) {
 		e.Message = "with a web page"
 	}
 	return e
@@ -257,13 +260,15 @@ func clip(s string) string {
 	return s
 }
 
-func looksHTML(h http.Header, body []byte) bool {
+// LooksHTML says whether a web page came, as from a network that wants a login
+// first. header may be nil.
+func LooksHTML(h http.Header, body []byte) bool {
 	return strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "text/html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
 }
 
-// innermost drops the address from net/http's errors: Error has it already, and
-// without a query.
-func innermost(err error) error {
+// Cause drops the address from net/http's errors: its query
+// may hold a signature.
+func Cause(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err

@@ -258,6 +258,15 @@ func TestFromEnvironment(t *testing.T) {
 	if s, err = FromEnvironment(func(string) string { return "" }); err != nil || s.Endpoint != DefaultEndpoint || s.Offline {
 		t.Errorf("%+v, %v", s, err)
 	}
+	for _, token := range []string{"hf_a\x1b[0m", "hf_\tb", "hf_c\x7f"} {
+		_, err := FromEnvironment(func(name string) string { return map[string]string{"HF_TOKEN": token}[name] })
+		if fault.KindOf(err) != fault.Config || strings.Contains(err.Error(), token) {
+			t.Errorf("%q: %v", token, err)
+		}
+		if _, err := New(Options{Token: token}); fault.KindOf(err) != fault.Config {
+			t.Errorf("a client with %q: %v", token, err)
+		}
+	}
 	for _, bad := range []string{"huggingface.co", "ftp://x", "https://", "https://u:p@x", "https://x?y"} {
 		_, err := FromEnvironment(func(name string) string { return map[string]string{"HF_ENDPOINT": bad}[name] })
 		if fault.KindOf(err) != fault.Config || !strings.Contains(fmt.Sprint(err), "HF_ENDPOINT") {

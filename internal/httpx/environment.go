@@ -25,7 +25,8 @@ type Settings struct {
 // FromEnvironment reads the settings through get, which is os.Getenv. A token
 // is looked for as Python's library does it; with HF_HUB_DISABLE_IMPLICIT_TOKEN
 // neither a variable nor the file that `huggingface-cli login` writes gives one.
-// An endpoint that is no http or https address is a fault.Config error.
+// An endpoint that is no http or https address, and a token that no header can
+// carry, are fault.Config errors.
 func FromEnvironment(get func(string) string) (Settings, error) {
 	s := Settings{
 		Endpoint: strings.TrimRight(first(get("HF_ENDPOINT"), DefaultEndpoint), "/"),
@@ -55,7 +56,16 @@ func FromEnvironment(get func(string) string) (Settings, error) {
 			s.Token = clean(string(file))
 		}
 	}
-	return s, nil
+	return s, CheckToken(s.Token)
+}
+
+// CheckToken refuses a token that no header can carry, with a fault.Config error
+// that does not show it.
+func CheckToken(token string) error {
+	if i := strings.IndexFunc(token, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
+		return fault.Errorf(fault.Config, "the token (HF_TOKEN, or its file) has the control character %q at position %d; copy it again", token[i], i+1)
+	}
+	return nil
 }
 
 // maxToken is more than any token has.

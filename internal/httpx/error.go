@@ -59,7 +59,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Fault is Refused for an answer that would be the same again, Network for the
 // lack of one.
 func (e *Error) Fault() fault.Kind {
-	if e.Status == 0 || retriable(e.Status) {
+	if e.Status == 0 || Retriable(e.Status) {
 		return fault.Network
 	}
 	return fault.Refused
@@ -91,9 +91,9 @@ func isDial(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
 }
 
-// lasting says whether a failed exchange would fail again: the certificate is
+// Lasting says whether a failed exchange would fail again: the certificate is
 // wrong.
-func lasting(err error) bool {
+func Lasting(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	return errors.As(err, &certificate)
 }
@@ -101,8 +101,8 @@ func lasting(err error) bool {
 // ErrOffline is a request that HF_HUB_OFFLINE forbids.
 var ErrOffline = errors.New("HF_HUB_OFFLINE is set, and this is not in the cache")
 
-// bare is an address without query, fragment and password.
-func bare(u *url.URL) string {
+// Bare is an address without query, fragment and password.
+func Bare(u *url.URL) string {
 	b := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
 	return b.String()
 }

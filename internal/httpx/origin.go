@@ -20,10 +20,14 @@ func port(u *url.URL) string {
 	return map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
 }
 
-// originToken adds the token to requests for the endpoint's own origin, and to
-// no others. net/http would carry a header of the first request along a
+// WithToken adds the token to requests for the endpoint's own origin, and to no
+// others. net/http would carry a header of the first request along a
 // redirect to another port or to a subdomain; what is added here, below the
 // redirects, is decided anew for every hop.
+func WithToken(next http.RoundTripper, endpoint *url.URL, token string) http.RoundTripper {
+	return &originToken{next, endpoint, token}
+}
+
 type originToken struct {
 	next     http.RoundTripper
 	endpoint *url.URL
@@ -38,14 +42,15 @@ func (t *originToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// newTransport is net/http's with limits on the silence of a server. Bodies are
-// taken as they are: lengths and ranges count the bytes on the wire.
-func newTransport() *http.Transport {
+// NewTransport is net/http's with limits on the silence of a server: answer is
+// for the first byte behind a request. Bodies are taken as they are: lengths and
+// ranges count the bytes on the wire.
+func NewTransport(answer time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: time.Minute,
+		ResponseHeaderTimeout: answer,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   16,
 		IdleConnTimeout:       90 * time.Second,

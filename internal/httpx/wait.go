@@ -46,8 +46,8 @@ func (p Policy) backoff(try int) time.Duration {
 	return d + rand.N(d/4+1)
 }
 
-// retriable lists the statuses that a later try may change.
-func retriable(status int) bool {
+// Retriable lists the statuses that a later try may change.
+func Retriable(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
