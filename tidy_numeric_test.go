@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -102,49 +104,105 @@ func importNames(f *ast.File) map[string]string {
 
 // numericProblems finds functions of math that differ between
 // architectures, and float products that a compiler may fuse (N4). It needs no
-// types: a product under + or - is taken for a float unless it is plainly an
-// index expression, a constant, or of integers marked by int(...) and the like.
+// types: a name is taken for a float if the function declares it so, or the file
+// a field or variable of that name.
 func numericProblems(s source) (problems []string) {
 	imported := importNames(s.ast)
-	floats := floatIdents(s.ast)
 	ast.Inspect(s.ast, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.SelectorExpr:
+		if n, ok := n.(*ast.SelectorExpr); ok {
 			if x, ok := n.X.(*ast.Ident); ok && imported[x.Name] == "math" && !slices.Contains(mathAllowed, n.Sel.Name) {
 				problems = append(problems, s.at(n)+": math."+n.Sel.Name+" is not on the allow-list (N2)")
-			}
-		case *ast.BinaryExpr:
-			if n.Op == token.ADD || n.Op == token.SUB {
-				for _, side := range []ast.Expr{n.X, n.Y} {
-					if isFloatProduct(side, floats) {
-						problems = append(problems, s.at(n)+": a float product feeds + or -; write float32(x*y) or FMA (N4)")
-					}
-				}
-			}
-		case *ast.AssignStmt:
-			if n.Tok == token.ADD_ASSIGN || n.Tok == token.SUB_ASSIGN {
-				if isFloatProduct(n.Rhs[0], floats) {
-					problems = append(problems, s.at(n)+": a float product feeds += or -=; write float32(x*y) or FMA (N4)")
-				}
 			}
 		}
 		return true
 	})
+	shared := map[string]bool{}
+	for _, d := range s.ast.Decls {
+		if _, ok := d.(*ast.GenDecl); ok {
+			markFloats(shared, d)
+		}
+	}
+	for _, d := range s.ast.Decls {
+		f := fusion{floats: maps.Clone(shared), products: map[string]bool{}}
+		markFloats(f.floats, d)
+		f.collect(d)
+		for _, n := range f.sums(d) {
+			problems = append(problems, s.at(n)+": a float product feeds + or -, or a caller that may add; write float32(x*y) or FMA (N4)")
+		}
+	}
 	return problems
 }
 
-// isFloatProduct reports whether e is x*y, bare or in parentheses, with a
-// float operand.
-func isFloatProduct(e ast.Expr, floats map[string]bool) bool {
-	for {
-		p, ok := e.(*ast.ParenExpr)
-		if !ok {
-			break
+// fusion looks for sums of products in one declaration. A compiler may fuse
+// across statements, so what a product was assigned to counts as the product.
+type fusion struct {
+	floats   map[string]bool // names
+	products map[string]bool // variables, fields and elements, as they are written
+}
+
+// collect notes what the declaration assigns products to.
+func (f fusion) collect(d ast.Decl) {
+	assign := func(to, from ast.Expr) {
+		if f.isProduct(from) {
+			f.products[types.ExprString(to)] = true
 		}
-		e = p.X
 	}
-	b, ok := e.(*ast.BinaryExpr)
-	return ok && b.Op == token.MUL && (isFloat(b.X, floats) || isFloat(b.Y, floats))
+	ast.Inspect(d, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			for i, rhs := range n.Rhs {
+				assign(n.Lhs[i], rhs)
+			}
+			if n.Tok == token.MUL_ASSIGN && (isFloat(n.Lhs[0], f.floats) || isFloat(n.Rhs[0], f.floats)) {
+				f.products[types.ExprString(n.Lhs[0])] = true
+			}
+		case *ast.ValueSpec:
+			for i, value := range n.Values {
+				assign(n.Names[i], value)
+			}
+		}
+		return true
+	})
+}
+
+// sums returns the additions and subtractions of products, and the products that
+// are returned: an inlined call may be part of a sum.
+func (f fusion) sums(d ast.Decl) (found []ast.Node) {
+	plain := fusion{floats: f.floats}
+	ast.Inspect(d, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ReturnStmt:
+			for _, r := range n.Results {
+				if plain.isProduct(r) {
+					found = append(found, r)
+				}
+			}
+		case *ast.BinaryExpr:
+			if (n.Op == token.ADD || n.Op == token.SUB) && (f.isProduct(n.X) || f.isProduct(n.Y)) {
+				found = append(found, n)
+			}
+		case *ast.AssignStmt:
+			if (n.Tok == token.ADD_ASSIGN || n.Tok == token.SUB_ASSIGN) && (f.isProduct(n.Lhs[0]) || f.isProduct(n.Rhs[0])) {
+				found = append(found, n)
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// isProduct reports whether e is x*y with a float operand, or was assigned one;
+// a sign and parentheses do not matter.
+func (f fusion) isProduct(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return f.isProduct(e.X)
+	case *ast.UnaryExpr:
+		return f.isProduct(e.X)
+	case *ast.BinaryExpr:
+		return e.Op == token.MUL && (isFloat(e.X, f.floats) || isFloat(e.Y, f.floats))
+	}
+	return f.products[types.ExprString(e)]
 }
 
 func isFloat(e ast.Expr, floats map[string]bool) bool {
@@ -171,10 +229,9 @@ func isFloat(e ast.Expr, floats map[string]bool) bool {
 	return false
 }
 
-// floatIdents collects the names declared with a float type, or assigned from
-// a float conversion, anywhere in the file: parameters, fields, variables.
-func floatIdents(f *ast.File) map[string]bool {
-	names := map[string]bool{}
+// markFloats adds the names that the declaration gives a float type, or assigns
+// a float: parameters, fields, variables.
+func markFloats(names map[string]bool, d ast.Decl) {
 	mark := func(ids []*ast.Ident, typ ast.Expr) {
 		if isFloatType(typ) {
 			for _, id := range ids {
@@ -182,7 +239,7 @@ func floatIdents(f *ast.File) map[string]bool {
 			}
 		}
 	}
-	ast.Inspect(f, func(n ast.Node) bool {
+	ast.Inspect(d, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.Field:
 			mark(n.Names, n.Type)
@@ -201,7 +258,6 @@ func floatIdents(f *ast.File) map[string]bool {
 		}
 		return true
 	})
-	return names
 }
 
 func lhsIdent(n *ast.AssignStmt, i int) (string, bool) {
@@ -274,6 +330,14 @@ func TestTidyCatches(t *testing.T) {
 		{"fusion", "model", `func f(x, y, z float32) float32 { return x*y + z }`},
 		{"fusion through :=", "model", `func f(x []float32) float32 { s := x[0]; for _, v := range x { s += v * v }; return s }`},
 		{"fusion in parentheses", "model", `func f(x, y, z float64) float64 { return z - (x*y) }`},
+		{"fusion across statements", "model", `func f(x, y, z float32) float32 { p := x * y; s := p + z; return s }`},
+		{"fusion through var", "model", `func f(x, y, z float32) float32 { var p = x * y; return z - p }`},
+		{"fusion through two names", "model", `func f(x, y, z float32) float32 { p := x * y; q := p; return z - q }`},
+		{"fusion through *=", "model", `func f(x, y, z float32) float32 { x *= y; return x + z }`},
+		{"fusion through +=", "model", `func f(x, y, z float32) float32 { p := x * y; p += z; return p }`},
+		{"fusion through an element", "model", `func f(p []float32, x, z float32) float32 { p[0] = x * x; return p[0] + z }`},
+		{"fusion after inlining", "model", `func f(x float32) float32 { return x * x }`},
+		{"fusion with a sign", "model", `func f(x, y, z float32) float32 { return -(x * y) + z }`},
 		{"exp", "model", `import "math"; func f(x float64) float64 { return math.Exp(x) }`},
 		{"clock", "model", `import "time"; func f() time.Time { return time.Now() }`},
 		{"environment", "reduce/commit", `import "os"; func f() string { return os.Getenv("X") }`},
@@ -293,7 +357,9 @@ func TestTidyCatches(t *testing.T) {
 			t.Errorf("%s: not caught", tt.name)
 		}
 	}
-	clean := `func f(x, y, z float32, i, j int) float32 { return float32(x*y) + z + x[i*4+j] }`
+	clean := `func f(x, y, z float32, i, j int) float32 { p := float32(x*y); k := i*j; return p + z + x[i*4+k+j] }
+		func g(x, y float32) float32 { p := x * y; return p }
+		func h(p, z float32) float32 { return p + z }`
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, "x.go", "package x\n"+clean, 0)
 	if err != nil {

@@ -10,12 +10,12 @@ import "lockstep/internal/f32"
 //	M + (L-M)·(D-step) / (D-W)        before step D
 //	M                                 from there on
 //
-// A product is converted before it is added to, so that no compiler fuses the
-// two (N4); steps below 2^53 are exact in float64.
+// A product is converted before it is added to, here or by a caller, so that no
+// compiler fuses the two (N4); steps below 2^53 are exact in float64.
 func (c Config) Rate(step uint64) float64 {
 	switch {
 	case step < c.WarmupSteps:
-		return c.LearningRate * (float64(step) / float64(c.WarmupSteps))
+		return float64(c.LearningRate * (float64(step) / float64(c.WarmupSteps)))
 	case c.DecaySteps == 0:
 		return c.LearningRate
 	case step < c.DecaySteps:

@@ -26,7 +26,7 @@ const minNormalBits = (1023 - 126) << 52
 // makes the two roundings equal to one (Boldo and Melquiond, "Emulation of FMA
 // and correctly rounded sums: proved algorithms using rounding to odd").
 func fmaToOdd(x, y, z float32) float32 {
-	p := float64(x) * float64(y)
+	p := float64(float64(x) * float64(y)) // exact
 	c := float64(z)
 	s := p + c
 	// TwoSum (Knuth): e is the exact error of s.
