@@ -14,16 +14,27 @@ type steadyBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	until   time.Time
+	ended   bool // read to its end
 }
 
+// newSteadyBody sets the deadline at once: net/http itself reads what a handler
+// leaves unread, and would wait for it for ever.
 func newSteadyBody(w http.ResponseWriter, body io.ReadCloser) *steadyBody {
-	return &steadyBody{body, http.NewResponseController(w), time.Now().Add(bodyGrace)}
+	b := &steadyBody{ReadCloser: body, control: http.NewResponseController(w), until: time.Now().Add(bodyGrace)}
+	_ = b.control.SetReadDeadline(b.until) // recorders have no deadlines
+	return b
 }
 
+// Read reads on within the deadline. Behind the body's end there is none: it
+// would cancel the context of a request that takes longer to answer.
 func (b *steadyBody) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(b.until) // recorders have no deadlines
+	_ = b.control.SetReadDeadline(b.until)
 	n, err := b.ReadCloser.Read(p)
 	b.until = b.until.Add(time.Duration(n) * time.Second / minRate)
+	if errors.Is(err, io.EOF) {
+		b.ended = true
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
 	return n, err
 }
 

@@ -116,10 +116,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w}
 	a.Header().Set("X-Request-Id", requestID())
 	a.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.ContentLength != 0 { // a deadline for reading nothing would cut long answers
+		a.body = newSteadyBody(w, r.Body)
+		r = r.WithContext(r.Context()) // net/http keeps its own
+		r.Body = a.body
+	}
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
-		r.Body = newSteadyBody(w, r.Body)
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // recorders have no deadlines
 		s.route(a, r)
 	default:
@@ -170,20 +174,26 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // answer remembers what was sent.
 type answer struct {
 	http.ResponseWriter
+	body   *steadyBody // of the request; nil if it has none
 	status int
 	bytes  int64
 }
 
+// WriteHeader ends the connection with this answer if the request's body was not
+// read whole: net/http would otherwise wait for the rest before it answers.
 func (a *answer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status = status
+		if a.body != nil && !a.body.ended {
+			a.Header().Set("Connection", "close")
+		}
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
 
 func (a *answer) Write(b []byte) (int, error) {
 	if a.status == 0 {
-		a.status = http.StatusOK
+		a.WriteHeader(http.StatusOK)
 	}
 	n, err := a.ResponseWriter.Write(b)
 	a.bytes += int64(n)
