@@ -1,12 +1,11 @@
 package server
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
@@ -15,9 +14,6 @@ import (
 
 const (
 	maxOperations = 20_000
-	// maxInMemory is the largest content that is not written to a file of its
-	// own while a commit is read.
-	maxInMemory = 1 << 20
 )
 
 // operations is a commit as a client asks for it.
@@ -29,9 +25,8 @@ type operations struct {
 	deleteFiles          []string
 	deleteFolders        []string
 
-	spool string // folder for large contents
-	left  int64  // bytes that contents may still have
-	count int
+	contents *spool
+	count    int
 }
 
 // inlineFile is a file whose content came inside the commit, still encoded.
@@ -41,9 +36,9 @@ type inlineFile struct {
 }
 
 // readOperations reads the lines of a commit, which hold at most limit bytes of
-// content. Contents go to files in the folder spool; close removes them.
-func readOperations(r io.Reader, spool string, limit int64) (_ *operations, err error) {
-	o := &operations{spool: spool, left: limit}
+// content. What is too much for memory goes to a file in folder, until close.
+func readOperations(r io.Reader, folder string, limit int64) (_ *operations, err error) {
+	o := &operations{contents: &spool{folder: folder, left: limit}}
 	defer func() {
 		if err != nil {
 			o.close()
@@ -71,7 +66,7 @@ func readOperations(r io.Reader, spool string, limit int64) (_ *operations, err 
 type operation struct {
 	path, summary, description, parent, encoding, algorithm, oid, oldPath string
 	size                                                                  int64
-	content                                                               spooled
+	content                                                               *spooled // nil if none was given
 }
 
 func (o *operations) line(l *lineReader) error {
@@ -91,17 +86,13 @@ func (o *operations) line(l *lineReader) error {
 	if err == nil {
 		err = o.take(key, op)
 	}
-	if err != nil {
-		op.content.close()
-	}
 	return err
 }
 
 func (o *operations) field(l *lineReader, field string, op *operation) (err error) {
 	switch field {
 	case "content":
-		op.content.close() // the last one of two counts
-		op.content, err = o.spoolText(l)
+		op.content, err = o.contents.text(l) // the last one of two counts
 	case "path":
 		op.path, err = l.text()
 	case "summary":
@@ -142,8 +133,11 @@ func (l *lineReader) textOrNull() (string, error) {
 
 // take sorts a line in.
 func (o *operations) take(key string, op operation) error {
+	if key == "deletedFolder" {
+		op.path = strings.Trim(op.path, "/")
+	}
 	if key != "header" {
-		if err := hub.CheckPath(op.path); err != nil && key != "deletedFolder" {
+		if err := hub.CheckPath(op.path); err != nil {
 			return err
 		}
 	}
@@ -154,10 +148,13 @@ func (o *operations) take(key string, op operation) error {
 	case "header":
 		o.summary, o.description, o.parent = op.summary, op.description, op.parent
 	case "file":
+		if op.content == nil {
+			return fmt.Errorf("%s: the file has no content", op.path)
+		}
 		if op.encoding != "base64" && op.encoding != "utf-8" && op.encoding != "" {
 			return fmt.Errorf("%s: the encoding %q is unknown; use base64", op.path, clip(op.encoding))
 		}
-		o.files = append(o.files, inlineFile{op.path, op.encoding, op.content})
+		o.files = append(o.files, inlineFile{op.path, op.encoding, *op.content})
 	case "lfsFile":
 		sum, err := merkle.ParseDigest(op.oid)
 		if err != nil || op.algorithm != "sha256" && op.algorithm != "sha_256" && op.algorithm != "" {
@@ -174,81 +171,8 @@ func (o *operations) take(key string, op operation) error {
 	return nil
 }
 
-// close removes the files of contents.
-func (o *operations) close() {
-	for _, f := range o.files {
-		f.content.close()
-	}
-}
-
-// spooled is text in memory or, when it is long, in a file.
-type spooled struct {
-	data   []byte
-	file   *os.File
-	size   int64
-	equals int64 // how many "=" it has: padding, in base64
-	breaks int64 // and how many line breaks, which base64 does not have here
-}
-
-func (o *operations) spoolText(l *lineReader) (spooled, error) {
-	w := &spooler{o: o}
-	err := l.textTo(w)
-	if err != nil {
-		w.s.close()
-		return spooled{}, err
-	}
-	return w.s, nil
-}
-
-type spooler struct {
-	o *operations
-	s spooled
-}
-
-func (w *spooler) Write(p []byte) (n int, err error) {
-	if w.o.left -= int64(len(p)); w.o.left < 0 {
-		return 0, errTooLarge
-	}
-	for _, c := range p {
-		switch c {
-		case '=':
-			w.s.equals++
-		case '\r', '\n':
-			w.s.breaks++
-		}
-	}
-	w.s.size += int64(len(p))
-	if w.s.file == nil && len(w.s.data)+len(p) <= maxInMemory {
-		w.s.data = append(w.s.data, p...)
-		return len(p), nil
-	}
-	if w.s.file == nil {
-		if w.s.file, err = os.CreateTemp(w.o.spool, "commit-*"); err != nil {
-			return 0, err
-		}
-		if _, err = w.s.file.Write(w.s.data); err != nil {
-			return 0, err
-		}
-		w.s.data = nil
-	}
-	return w.s.file.Write(p)
-}
-
-func (s *spooled) close() {
-	if s.file != nil {
-		s.file.Close()
-		os.Remove(s.file.Name())
-		s.file = nil
-	}
-}
-
-// reader reads the text from its start.
-func (s *spooled) reader() io.Reader {
-	if s.file != nil {
-		return io.NewSectionReader(s.file, 0, s.size)
-	}
-	return bytes.NewReader(s.data)
-}
+// close removes what was spooled.
+func (o *operations) close() { o.contents.close() }
 
 // decoded is the file itself, decoded as it is read.
 func (f *inlineFile) decoded() (hub.Content, error) {

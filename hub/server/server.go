@@ -87,6 +87,7 @@ func New(root string, options Options) (*Server, error) {
 			return nil, err
 		}
 	}
+	clearSpools(filepath.Join(root, uploadsDir))
 	if err := clearUploads(root, time.Now()); err != nil {
 		return nil, err
 	}

@@ -161,7 +161,9 @@ func TestCommit(t *testing.T) {
 		status      int
 	}{
 		{"nothing there to delete", header("x", "") + `{"key":"deletedFile","value":{"path":"nowhere"}}`, 404},
-		{"no folder to delete", header("x", "") + `{"key":"deletedFolder","value":{"path":"nowhere"}}`, 404},
+		{"no folder to delete", header("x", "") + `{"key":"deletedFolder","value":{"path":"nowhere/"}}`, 404},
+		{"a folder with a long name", header("x", "") + `{"key":"deletedFolder","value":{"path":"` + strings.Repeat("x/", 1000) + `"}}`, 400},
+		{"a file without content", header("x", "") + `{"key":"file","value":{"path":"config.json"}}`, 400},
 		{"no header", inline("x", "x"), 400},
 		{"nothing at all", "", 400},
 		{"not base64", header("x", "") + `{"key":"file","value":{"path":"x","content":"a?==","encoding":"base64"}}`, 400},
@@ -183,27 +185,6 @@ func TestCommit(t *testing.T) {
 	s.must(400, "POST", "/api/models/a/m/commit/main?create_pr=1", header("x", "")+inline("x", "x"))
 	if left, err := os.ReadDir(filepath.Join(s.s.root, uploadsDir)); err != nil || len(left) > 0 {
 		t.Errorf("%d files are left of what came in commits, %v", len(left), err)
-	}
-}
-
-func TestALongLineIsNotHeldInMemory(t *testing.T) {
-	spool := t.TempDir()
-	content := strings.Repeat("0123456789abcdef", 1<<17) // 2 MiB
-	ops, err := readOperations(strings.NewReader(header("x", "")+inline("big.txt", content)), spool, 1<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ops.files[0].content.file == nil || ops.files[0].content.data != nil {
-		t.Error("2 MiB stay in memory")
-	}
-	ops.close()
-	if left, _ := os.ReadDir(spool); len(left) > 0 {
-		t.Errorf("%d files are left", len(left))
-	}
-	s, _ := newModel(t, Options{})
-	s.commit("a/m", "big", "big.txt", content)
-	if r := s.must(200, "GET", "/a/m/resolve/main/big.txt", ""); r.text() != content {
-		t.Errorf("%d bytes came back of %d", len(r.body), len(content))
 	}
 }
 
