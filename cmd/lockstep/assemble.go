@@ -28,8 +28,9 @@ func (b *basis) close() { b.source.Close() }
 
 // assemble opens tokenizer, text and initial weights, and writes the run spec
 // that names them. slots and sequences come from the caller, since `train` and
-// a network count them apart. The text's name in c is pinned, so that whoever
-// gets these settings trains on the same. t may be nil.
+// a network count them apart. Names in c of a text and a model on a Hub are
+// pinned to their commits, so that whoever gets these settings trains on the
+// same. t may be nil.
 func assemble(ctx context.Context, c *config.Config, t *observe.Terminal, slots func(config.Config) int, sequences func(config.Config) int) (*basis, error) {
 	weights, init, err := startingWeights(ctx, c)
 	if err != nil {
@@ -76,18 +77,21 @@ func startingWeights(ctx context.Context, c *config.Config) (*model.Parameters, 
 	if builtin && c.Protocol.Init == "" {
 		return model.Initialise(arch, c.Protocol.Seed), spec.Init{Kind: "seed"}, nil
 	}
-	from := c.Protocol.Init
-	if from == "" {
-		from = c.Protocol.Model
+	from := &c.Protocol.Init
+	if *from == "" {
+		from = &c.Protocol.Model
 	}
-	m, err := loadModel(ctx, from, c.Protocol.Seed)
+	m, err := loadModel(ctx, *from, c.Protocol.Seed)
 	if err != nil {
 		return nil, spec.Init{}, err
 	}
 	if builtin && m.weights.Config != arch {
-		return nil, spec.Init{}, fault.Errorf(fault.Config, "--init %s holds another architecture than --model %s", from, c.Protocol.Model)
+		return nil, spec.Init{}, fault.Errorf(fault.Config, "--init %s holds another architecture than --model %s", *from, c.Protocol.Model)
 	}
-	return m.weights, spec.Init{Kind: "weights", Parameters: m.weights.Root()}, nil
+	if m.pinned != "" {
+		*from = m.pinned
+	}
+	return m.weights, spec.Init{Kind: "weights", Parameters: m.weights.Root(), BaseModel: m.pinned}, nil
 }
 
 // modelName is what a run calls its model, and its repository: the last part of

@@ -214,11 +214,25 @@ func TestInitFromAHub(t *testing.T) {
 	folder := folderOf(t, map[string][]byte{"config.json": nanoConfig(), "model.safetensors": encode("F32", tensors)})
 	lockstep(t, nil, "hub", "push", folder, "distilbert/nano", "--tag", "v1")
 	lockstep(t, nil, "hub", "push", folder, "distilbert/nano", "--tag", "v1") // again is no harm
-	roots := map[string]bool{}
+	roots, runs := map[string]bool{}, map[string]bool{}
 	for _, from := range []string{folder, "distilbert/nano", "distilbert/nano@v1"} {
 		var r trained
-		lockstep(t, &r, "train", "--model", "nano", "--init", from, "--steps", "2", "--dir", filepath.Join(t.TempDir(), "run"), "--json")
+		dir := filepath.Join(t.TempDir(), "run")
+		lockstep(t, &r, "train", "--model", "nano", "--init", from, "--steps", "2", "--dir", dir, "--json")
 		roots[r.StateRoot.String()] = true
+		runs[r.Fingerprint.String()] = true
+		if from != "distilbert/nano" {
+			continue
+		}
+		// The branch moves on; the run stays at the commit that it began with.
+		lockstep(t, nil, "hub", "push", folderOf(t, map[string][]byte{"NOTES.md": []byte("later")}), "distilbert/nano")
+		lockstep(t, &r, "train", "--resume", "--steps", "3", "--dir", dir, "--json")
+		if r.ResumedAt != 2 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(runs) != 2 {
+		t.Errorf("%d runs: one names its base model, the other began from a folder", len(runs))
 	}
 	if len(roots) != 1 {
 		t.Errorf("one set of weights, %d state roots", len(roots))

@@ -16,6 +16,7 @@ type loaded struct {
 	net     *model.Model
 	weights *model.Parameters
 	tokens  tokenizer.Tokenizer
+	pinned  string // "OWNER/NAME@COMMIT" of a model on a Hub, "" of others
 }
 
 // maxConfig caps a config.json.
@@ -29,13 +30,14 @@ func loadModel(ctx context.Context, name string, seed uint64) (*loaded, error) {
 		return nil, err
 	}
 	var weights *model.Parameters
+	var commit string
 	if ref.Kind == hub.Builtin {
 		var arch model.Config
 		if arch, err = builtin(ref.Name); err == nil {
 			weights = model.Initialise(arch, seed)
 		}
 	} else {
-		weights, err = readWeights(ctx, ref)
+		weights, commit, err = readWeights(ctx, ref)
 	}
 	if err != nil {
 		return nil, err
@@ -48,7 +50,12 @@ func loadModel(ctx context.Context, name string, seed uint64) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loaded{net, weights, tokens}, nil
+	m := &loaded{net: net, weights: weights, tokens: tokens}
+	if ref.Kind == hub.OnHub {
+		ref.Revision = commit
+		m.pinned = ref.String()
+	}
+	return m, nil
 }
 
 // architecture returns the configuration of a model by any of its names. Of a
@@ -76,26 +83,27 @@ func builtin(name string) (model.Config, error) {
 	return arch, nil
 }
 
-// readWeights reads config.json and the safetensors files of a stored model.
-func readWeights(ctx context.Context, ref hub.ModelName) (*model.Parameters, error) {
+// readWeights reads config.json and the safetensors files of a stored model, of
+// one commit where it has commits.
+func readWeights(ctx context.Context, ref hub.ModelName) (weights *model.Parameters, commit string, err error) {
 	snapshot, err := openSnapshot(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	arch, err := readConfig(ctx, snapshot)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	stored, err := hub.OpenWeights(ctx, snapshot)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer stored.Close()
-	weights, err := model.Import(arch, checkpoint{ctx, stored})
+	weights, err = model.Import(arch, checkpoint{ctx, stored})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", snapshot.Name(), err)
+		return nil, "", fmt.Errorf("%s: %w", snapshot.Name(), err)
 	}
-	return weights, nil
+	return weights, snapshot.Revision(), nil
 }
 
 func readConfig(ctx context.Context, snapshot hub.Snapshot) (model.Config, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +200,7 @@ func parametersAfter(ctx context.Context, run *spec.Run, epoch uint64, repo, ini
 		}
 	}
 	if name == "" {
-		return nil, fault.Errorf(fault.Undecided, "the run started from given weights; name them with --init")
+		return nil, fault.Errorf(fault.Undecided, "the run started from %s; name it with --init", cmp.Or(run.Init.BaseModel, "given weights"))
 	}
 	m, err := loadModel(ctx, name, run.Assignment.Seed)
 	if err != nil {

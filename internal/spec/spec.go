@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
@@ -46,10 +47,13 @@ type Model struct {
 }
 
 // Init says where the weights of epoch 0 come from: the run's seed, or given
-// weights named by the Merkle root of their parameters.
+// weights named by the Merkle root of their parameters. Where those came from a
+// Hub, the spec says so, for the card of every epoch must name it in the same
+// words, whoever writes it; the field is left out of the document otherwise.
 type Init struct {
 	Kind       string        `cbor:"1,keyasint" json:"kind"` // "seed" or "weights"
 	Parameters merkle.Digest `cbor:"2,keyasint" json:"parameters"`
+	BaseModel  string        `cbor:"3,keyasint,omitempty" json:"base_model,omitempty"` // "OWNER/NAME@COMMIT"
 }
 
 // Tokenizer names the tokens. The digest covers ranks, pattern and the version
@@ -139,6 +143,7 @@ func (r *Run) Validate() error {
 		{r.Codec == "f32", "codec", "must be f32"},
 		{r.Init.Kind == "seed" || r.Init.Kind == "weights", "init.kind", "must be seed or weights"},
 		{(r.Init.Kind == "weights") == !r.Init.Parameters.IsZero(), "init.parameters", "belongs to init.kind weights, and only there"},
+		{r.Init.BaseModel == "" || r.Init.Kind == "weights" && isPinned(r.Init.BaseModel), "init.base_model", "must be a Hub id with a commit, OWNER/NAME@COMMIT, and belongs to init.kind weights"},
 		{len(m.Name) <= 128, "model.name", "is longer than 128 bytes"},
 		{m.Layers > 0 && m.Heads > 0 && m.Embd > 0 && m.Inner > 0 && m.Positions > 0 && m.Vocab > 0, "model", "has a size of zero"},
 		{len(r.Tokenizer.Name) <= 128 && len(r.Data.Source) <= 128, "tokenizer.name, data.source", "is longer than 128 bytes"},
@@ -166,6 +171,14 @@ func (r *Run) Validate() error {
 
 func positive(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
 func unit(x float64) bool     { return x >= 0 && x < 1 }
+
+// isPinned reports whether name is a Hub id, then @ and the 40 hex digits of a
+// commit. It knows no more of ids than their characters and length.
+func isPinned(name string) bool {
+	id, commit, _ := strings.Cut(name, "@")
+	return id != "" && len(id) <= 2*96+1 && len(commit) == 40 &&
+		!strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) && strings.Trim(commit, "0123456789abcdef") == ""
+}
 
 func quotasFit(a *Assignment) bool {
 	ascending := sort.SliceIsSorted(a.Quotas, func(i, j int) bool { return a.Quotas[i].UID < a.Quotas[j].UID })

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -105,10 +106,15 @@ func TestValidate(t *testing.T) {
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	const base = "owner@0123456789abcdef0123456789abcdef01234567"
+	weights := func(r *Run) { r.Init = Init{Kind: "weights", Parameters: merkle.Digest{4}} }
 	tests := map[string]func(*Run){
 		"format":                  func(r *Run) { r.Format = "lockstep-run-2" },
 		"contract":                func(r *Run) { r.Contract = "" },
 		"init.parameters":         func(r *Run) { r.Init.Kind = "weights" },
+		"init.base_model must":    func(r *Run) { r.Init.BaseModel = base },
+		"init.base_model":         func(r *Run) { weights(r); r.Init.BaseModel = "owner/name@main" },
+		"Hub id with a commit":    func(r *Run) { weights(r); r.Init.BaseModel = "owner/na\nme" + base[5:] },
 		"assignment.slots":        func(r *Run) { r.Assignment.Slots = MaxSlots + 1 },
 		"assignment.seq_len":      func(r *Run) { r.Assignment.SeqLen = 33 },
 		"assignment.claim_every":  func(r *Run) { r.Assignment.ClaimEvery = 1 },
@@ -124,6 +130,33 @@ func TestValidate(t *testing.T) {
 		if fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: got %v", field, err)
 		}
+	}
+}
+
+// TestBaseModelIsLeftOutWhereThereIsNone: specs without it keep the bytes, and so
+// the fingerprint, that they had before there was the field.
+func TestBaseModelIsLeftOutWhereThereIsNone(t *testing.T) {
+	r := sample()
+	without := r.Fingerprint()
+	if got := without.String(); got != "dfbf3555accc3247d84b52b3cef0302c0ea587d1baf266550f97328e0a28a488" {
+		t.Errorf("the fingerprint of a run without a base model is %s", got)
+	}
+	r.Init = Init{Kind: "weights", Parameters: merkle.Digest{4}}
+	r.Init.BaseModel = "distilbert/distilgpt2@0123456789abcdef0123456789abcdef01234567"
+	if err := r.Validate(); err != nil {
+		t.Error(err)
+	}
+	text, err := json.Marshal(sample())
+	if err != nil || strings.Contains(string(text), "base_model") {
+		t.Errorf("%s, %v", text, err)
+	}
+	b, err := signed.Marshal(r)
+	var back Run
+	if err == nil {
+		err = signed.Unmarshal(b, &back)
+	}
+	if err != nil || back.Fingerprint() != r.Fingerprint() || back.Init != r.Init {
+		t.Errorf("%+v came back as %+v, %v", r.Init, back.Init, err)
 	}
 }
 
