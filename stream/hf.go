@@ -96,9 +96,23 @@ func (r Remote) openHub(ctx context.Context, name string) (_ Source, err error) 
 	}
 	s.identity = s.digest()
 	if r.Steady {
+		if err := s.probe(ctx); err != nil {
+			return nil, err
+		}
 		client.Trust()
 	}
 	return s, nil
+}
+
+// probe reads the footer of the first file, so that a run whose files have no
+// column of texts is refused before it begins. A footer that is out of reach is
+// no reason: the rows of the run may be in the cache.
+func (s *hubSource) probe(ctx context.Context) error {
+	_, err := s.file(ctx, 0)
+	if fault.KindOf(err) == fault.Network {
+		return nil
+	}
+	return err
 }
 
 // Name is the source's name with the commit in the place of the revision, so

@@ -281,6 +281,11 @@ func TestRemoteColumnRefusals(t *testing.T) {
 	if fault.KindOf(err) != fault.Damaged || !strings.Contains(err.Error(), `no column "text"; the columns are ["body"]`) {
 		t.Errorf("%v", err)
 	}
+	r := reach(h)
+	r.Steady = true // a run is refused before it begins
+	if _, err := r.Open(ctx, hubName); fault.KindOf(err) != fault.Damaged || !strings.Contains(err.Error(), `no column "text"`) {
+		t.Errorf("a run: %v", err)
+	}
 }
 
 // TestChangedInUse: the source notices another file under the pinned commit,

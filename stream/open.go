@@ -26,8 +26,9 @@ type Remote struct {
 	Requests   int    // in flight at once; 0 is 6
 
 	Policy httpx.Policy // how long to try
-	// Steady is for runs: once a source is open, from the cache it may be, its
-	// server is tried with all patience even if it never answered this process.
+	// Steady is for runs: that the files have a column of texts is seen when they
+	// are opened; and once a source is open, from the cache it may be, its server
+	// is tried with all patience even if it never answered this process.
 	Steady bool
 	// Notice, if set, is told of a failure that is tried again some seconds later.
 	Notice func(err error, wait time.Duration)
