@@ -51,8 +51,10 @@ func NewPlainTerminal(w io.Writer) *Terminal {
 	return &Terminal{w: w, width: func() int { return 0 }}
 }
 
-// Line writes a line that stays.
+// Line writes a line that stays. Errors and strings among args are made
+// Printable.
 func (t *Terminal) Line(format string, args ...any) {
+	makePrintable(args)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.erase()
@@ -98,8 +100,9 @@ func (t *Terminal) Wrap(indent, text string) {
 }
 
 // Status replaces the status line; "" removes it. Of lines that follow each other
-// at once, only some are drawn.
+// at once, only some are drawn. Errors and strings among args are made Printable.
 func (t *Terminal) Status(format string, args ...any) {
+	makePrintable(args)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	text := fmt.Sprintf(format, args...)
@@ -125,17 +128,21 @@ func (t *Terminal) draw() {
 	}
 }
 
-// Bold, Dim, Red and Green style s where the terminal shows color.
-func (t *Terminal) Bold(s string) string  { return t.style("1", s) }
-func (t *Terminal) Dim(s string) string   { return t.style("2", s) }
-func (t *Terminal) Red(s string) string   { return t.style("31", s) }
-func (t *Terminal) Green(s string) string { return t.style("32", s) }
+// Styled is text of this program's own, with the codes of its style.
+type Styled string
 
-func (t *Terminal) style(code, s string) string {
+// Bold, Dim, Red and Green style s where the terminal shows color.
+func (t *Terminal) Bold(s string) Styled  { return t.style("1", s) }
+func (t *Terminal) Dim(s string) Styled   { return t.style("2", s) }
+func (t *Terminal) Red(s string) Styled   { return t.style("31", s) }
+func (t *Terminal) Green(s string) Styled { return t.style("32", s) }
+
+func (t *Terminal) style(code, s string) Styled {
+	s = Printable(s)
 	if !t.color {
-		return s
+		return Styled(s)
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return Styled("\x1b[" + code + "m" + s + "\x1b[0m")
 }
 
 // Clip cuts s to at most n characters.

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"lockstep/internal/fault"
+	"lockstep/observe"
 )
 
 func main() {
@@ -35,24 +36,29 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if !app.started && results.err == nil { // cobra refused the command line before any verb ran
 		kind = fault.Usage
 	}
-	fmt.Fprintf(stderr, "lockstep: %v\n", err)
+	fmt.Fprintf(stderr, "lockstep: %s\n", observe.Printable(err.Error()))
 	if kind == fault.Usage {
 		fmt.Fprintln(stderr, "Run 'lockstep --help', or the command with --help, for usage.")
 	}
 	return int(kind)
 }
 
-// careful remembers the first error of writing results, which those who print
-// line by line need not look at.
+// careful writes results. It remembers the first error, which those who print
+// line by line need not look at, and makes them printable: rows, models, names
+// and messages come from others, who are not to drive the terminal.
 type careful struct {
 	to  io.Writer
 	err error
 }
 
+// Write gets whole lines, or at least whole characters.
 func (c *careful) Write(b []byte) (int, error) {
-	n, err := c.to.Write(b)
+	_, err := io.WriteString(c.to, observe.Printable(string(b)))
 	if c.err == nil {
 		c.err = err
 	}
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
