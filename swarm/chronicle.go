@@ -54,6 +54,7 @@ type chronicle struct {
 	dir     string // of the dockets
 	trusted commit.Validators
 	ledger  *ledger.Ledger
+	found   ledger.Head // where the ledger ended when it was opened
 
 	epochs []EpochSummary           // settled
 	miners map[uint32]*MinerSummary // over settled epochs
@@ -69,7 +70,7 @@ func openChronicle(f Folder, run *spec.Run, trusted commit.Validators) (*chronic
 	if c.ledger, _, err = ledger.Open(f.Ledger()); err != nil {
 		return nil, err
 	}
-	if c.ledger.Head().Entries == 0 {
+	if c.found = c.ledger.Head(); c.found.Entries == 0 {
 		if err := c.enter(validate.Record{Run: run}); err != nil {
 			return nil, err
 		}

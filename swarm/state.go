@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,6 +102,9 @@ type archive struct {
 	save    saveState
 	backlog int // most states that are kept for the repository
 
+	note  func() map[string]string // what else a saved state says; nil: nothing
+	noted map[string]string        // what the loaded one says
+
 	mu     sync.RWMutex
 	states []*shown // ascending by epoch
 }
@@ -127,11 +131,14 @@ func (a *archive) put(ctx context.Context, s *model.State, d *digests, word sign
 	if err != nil {
 		return nil, err
 	}
+	extra := map[string]string{extraFingerprint: d.Fingerprint.String(), extraRoot: d.root.String()}
+	if a.note != nil {
+		maps.Copy(extra, a.note())
+	}
 	path := ""
 	for {
 		path, err = a.save(ctx, a.dir, hub.State{
-			Epoch: s.Epoch, Step: s.Step, Parameters: s.Theta, M: s.M, V: s.V,
-			Extra: map[string]string{extraFingerprint: d.Fingerprint.String(), extraRoot: d.root.String()},
+			Epoch: s.Epoch, Step: s.Step, Parameters: s.Theta, M: s.M, V: s.V, Extra: extra,
 		}, keep)
 		if !isFull(err) || !a.giveUpOldest() {
 			break
@@ -261,6 +268,7 @@ func (a *archive) load(ctx context.Context, fingerprint merkle.Digest, id spec.R
 	if h.Extra[extraRoot] != d.root.String() {
 		return nil, loaded.Skipped, fault.Errorf(fault.Damaged, "%s has state root %s, but was saved as %.8s: remove it", loaded.Path, d.root.Short(), h.Extra[extraRoot])
 	}
+	a.noted = h.Extra
 	return d, loaded.Skipped, a.show(loaded.Path, d, sign(d.State))
 }
 

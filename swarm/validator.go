@@ -138,6 +138,10 @@ func (v *validator) start() (err error) {
 	if v.chronicle, err = openChronicle(v.folder, v.Run, v.trusted); err != nil {
 		return err
 	}
+	if err := v.compareLedger(); err != nil {
+		return err
+	}
+	v.archive.note = func() map[string]string { return noteOf(v.chronicle.ledger.Head()) }
 	if err := v.convictions.settled(v.chronicle.settled()); err != nil { // a crash may have left them
 		return err
 	}

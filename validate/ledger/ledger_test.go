@@ -79,6 +79,16 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 
+	for n := uint64(1); n <= r.Entries; n++ {
+		h, err := HeadAt(dir, n)
+		if ends := n%3 == 0; err != nil || (h != Head{}) != ends || (ends && (h.Entries != n || h.Epoch != want[n-1].Epoch)) {
+			t.Errorf("after %d entries: head %+v, %v", n, h, err)
+		}
+	}
+	if h, err := HeadAt(dir, r.Entries); err != nil || h != r.Head {
+		t.Errorf("head %+v at the end, %v; want %+v", h, err, r.Head)
+	}
+
 	l := open(t, dir)
 	if l.Head() != r.Head {
 		t.Errorf("head %+v after opening, %+v after reading", l.Head(), r.Head)

@@ -34,13 +34,19 @@ type Report struct {
 // fit is a fault.Damaged error that names file, line and offset. A folder that
 // is absent or empty is an empty ledger.
 func Walk(dir string, visit func(Entry) error) (Report, error) {
+	return walk(dir, visit, nil)
+}
+
+// walk is Walk, which gives the head after each piece to pass too,
+// which may be nil as well.
+func walk(dir string, visit func(Entry) error, pass func(Head)) (Report, error) {
 	names, err := files(dir)
 	if err != nil {
 		return Report{}, err
 	}
 	r := Report{Files: len(names)}
 	for i, name := range names {
-		w := walker{path: filepath.Join(dir, name), name: name, last: i == len(names)-1, visit: visit}
+		w := walker{path: filepath.Join(dir, name), name: name, last: i == len(names)-1, visit: visit, pass: pass}
 		if r.Head, r.Torn, err = w.file(r.Head); err != nil {
 			return r, err
 		}
@@ -50,6 +56,17 @@ func Walk(dir string, visit func(Entry) error) (Report, error) {
 
 // Check reads the whole ledger and reports what it holds.
 func Check(dir string) (Report, error) { return Walk(dir, nil) }
+
+// HeadAt returns where the ledger ended when it had n entries: the zero Head if
+// none of its pieces ends there.
+func HeadAt(dir string, n uint64) (at Head, err error) {
+	_, err = walk(dir, nil, func(h Head) {
+		if h.Entries == n {
+			at = h
+		}
+	})
+	return at, err
+}
 
 // files lists the ledger's files in the order of their epochs.
 func files(dir string) ([]string, error) {
@@ -75,6 +92,7 @@ type walker struct {
 	path, name string
 	last       bool // only the last file may end in a torn piece
 	visit      func(Entry) error
+	pass       func(Head) // called after each piece; may be nil
 
 	number int   // of the line that comes next, from 1
 	offset int64 // where it begins
@@ -107,6 +125,9 @@ func (w *walker) pieces(r io.Reader, h Head) (Head, *Torn, error) {
 			return h, nil, w.damaged(err)
 		}
 		h = next
+		if w.pass != nil {
+			w.pass(h)
+		}
 		for _, e := range entries {
 			if w.visit == nil {
 				break
