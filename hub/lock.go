@@ -51,7 +51,8 @@ func lock(ctx context.Context, path string, shared bool) (*fileLock, error) {
 func (l *fileLock) unlock() { l.file.Close() }
 
 // Lock takes an exclusive advisory lock on a file, which is made if need be, and
-// returns what gives it back. Python's filelock takes the same kind.
+// returns what gives it back. Python's filelock takes the same kind. It is an
+// errors.ErrUnsupported where the file system has no locks.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	l, err := lock(ctx, path, false)
 	if err != nil {

@@ -4,6 +4,7 @@ package hub
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ func lockFile(f *os.File, shared bool) (bool, error) {
 			return true, nil
 		case errors.Is(err, unix.EWOULDBLOCK):
 			return false, nil
+		case errors.Is(err, unix.ENOLCK): // as ENOTSUP: this file system has none
+			return false, fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
 		case !errors.Is(err, unix.EINTR):
 			return false, err
 		}

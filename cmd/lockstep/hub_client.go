@@ -37,6 +37,7 @@ func hubSettings(ctx context.Context) (client.Config, error) {
 	c.Agent = "lockstep/" + strings.Trim(currentVersion().Version, "()")
 	if t, ok := ctx.Value(terminalKey{}).(*observe.Terminal); ok {
 		c.Progress = func(p client.Transfer) { showTransfer(t, p) }
+		c.Notice = func(line string) { t.Line("%s", line) }
 	}
 	return c, nil
 }
@@ -70,9 +71,5 @@ func openSnapshot(ctx context.Context, ref hub.ModelName) (hub.Snapshot, error) 
 	if err != nil {
 		return nil, err
 	}
-	s, stale, err := repo.Snapshot(ctx, ref.Revision)
-	if t, ok := ctx.Value(terminalKey{}).(*observe.Terminal); ok && stale {
-		t.Line("%s cannot be reached: using %s from the cache", k.Endpoint(), s.Name())
-	}
-	return s, err
+	return repo.Snapshot(ctx, ref.Revision)
 }

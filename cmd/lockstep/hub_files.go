@@ -140,7 +140,7 @@ transfer goes on where it ended.
 	config.AddFlags(cmd.Flags())
 	cmd.Flags().StringVar(&to, "to", "", "copy the files into this folder")
 	cmd.RunE = a.hubVerb(func(ctx context.Context, _ config.Config, _ *observe.Terminal, repo *client.Repo, revision string) error {
-		s, _, err := repo.Snapshot(ctx, revision)
+		s, err := repo.Snapshot(ctx, revision)
 		if err != nil {
 			return err
 		}

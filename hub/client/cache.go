@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
@@ -20,7 +21,7 @@ import (
 //
 //	blobs/ETAG                 contents: SHA-256 of large files, git's name of others
 //	refs/REVISION              the commit that a branch or tag named last
-//	snapshots/COMMIT/PATH      a link to ../../blobs/ETAG
+//	snapshots/COMMIT/PATH      a link to ../../blobs/ETAG; the file itself where there are no links
 //	.no_exist/COMMIT/PATH      empty: this file is not in that commit
 //	../.locks/FOLDER/ETAG.lock held while a blob is written
 type cache struct {
@@ -103,8 +104,13 @@ func randomHex() string {
 	return hex.EncodeToString(b[:])
 }
 
-// etagOf returns the blob behind a file of a snapshot: links are named by it.
+// etagOf returns the blob behind a file of a snapshot: links are named by it. It
+// is "" for a file that is no link, whose digest nothing tells.
 func (c cache) etagOf(commit, path string) (string, error) {
+	info, err := os.Lstat(c.snapshot(commit, path))
+	if err != nil || info.Mode().IsRegular() {
+		return "", err
+	}
 	target, err := os.Readlink(c.snapshot(commit, path))
 	if err != nil {
 		return "", err
@@ -119,12 +125,26 @@ func (c cache) etagOf(commit, path string) (string, error) {
 // isDigest accepts the names of blobs: git's or SHA-256.
 func isDigest(etag string) bool { return isHex(etag, 40) || isHex(etag, 64) }
 
+// What a file system may not have, which tests take away, and when a wait for
+// another process is worth a word.
+var (
+	symlink    = os.Symlink
+	takeLock   = hub.Lock
+	lockNotice = 4 * time.Second
+)
+
 // link makes a file of a snapshot: a relative link to its blob or, where there
 // are no links, a copy.
-func (c cache) link(commit, path, etag string) error {
+func (c cache) link(ctx context.Context, commit, path, etag string) error {
 	at := c.snapshot(commit, path)
-	if have, err := c.etagOf(commit, path); err == nil && have == etag {
+	have, err := c.etagOf(commit, path)
+	if err == nil && have == etag {
 		return nil
+	}
+	if err == nil && have == "" {
+		if f, err := openVerified(ctx, at, etag); err == nil {
+			return f.Close() // a copy made before
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(at), 0o777); err != nil {
 		return err
@@ -134,7 +154,7 @@ func (c cache) link(commit, path, etag string) error {
 		return err
 	}
 	temp := at + "." + randomHex() + ".tmp"
-	if err = os.Symlink(target, temp); err != nil {
+	if err = symlink(target, temp); err != nil {
 		err = copyFile(c.blob(etag), temp)
 	}
 	if err == nil {
@@ -160,8 +180,9 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// locked runs f while no other process of either language writes this blob.
-func (c cache) locked(ctx context.Context, etag string, f func() error) error {
+// locked runs f while no other process of either language writes this blob, and
+// tells of a long wait. Where the file system has no locks, f is not alone.
+func (c cache) locked(ctx context.Context, etag string, notice func(string), f func(alone bool) error) error {
 	dir := filepath.Join(c.root, ".locks", c.folder)
 	for _, d := range []string{dir, c.path("blobs")} {
 		if err := os.MkdirAll(d, 0o777); err != nil {
@@ -172,22 +193,34 @@ func (c cache) locked(ctx context.Context, etag string, f func() error) error {
 	if _, err := os.Stat(tag); errors.Is(err, fs.ErrNotExist) {
 		_ = replaceFile(tag, []byte("Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of the Hugging Face Hub.\n")) // for backup programs only
 	}
-	unlock, err := hub.Lock(ctx, filepath.Join(dir, etag+".lock"))
+	lock := filepath.Join(dir, etag+".lock")
+	patience := time.AfterFunc(lockNotice, func() { notice("waiting for another process that fetches the same file and holds " + lock) })
+	unlock, err := takeLock(ctx, lock)
+	patience.Stop()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return f(false)
+	}
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return f()
+	return f(true)
 }
 
 // openBlob opens a blob after comparing its bytes with its name.
 func (c cache) openBlob(ctx context.Context, etag string) (hub.File, error) {
-	f, err := os.Open(c.blob(etag))
+	return openVerified(ctx, c.blob(etag), etag)
+}
+
+// openVerified opens a file after comparing its bytes with their digest; "" is
+// none, and what is there is taken, as the Python library does.
+func openVerified(ctx context.Context, name, etag string) (hub.File, error) {
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
-	if err == nil {
+	if err == nil && etag != "" {
 		err = checkDigest(ctx, f, info.Size(), etag)
 	}
 	if err == nil {

@@ -11,7 +11,9 @@
 //
 // The token goes to the endpoint's host and to no other, whatever an answer
 // points to. What is read is compared with the digest that the repository names
-// it by, SHA-256 or git's, before it is used or shown in the cache.
+// it by, SHA-256 or git's, before it is used or shown in the cache. One case is
+// left: where the cache holds copies instead of links and the Hub cannot be
+// asked, no digest is known, and the copy is taken as the Python library does.
 //
 // # Failure
 //
@@ -24,5 +26,6 @@
 // # Cache
 //
 // The cache is that of the Python library, folder for folder: blobs by digest,
-// refs, snapshots of links, locks. Both may use it at once.
+// refs, snapshots of links, locks. Both may use it at once. Without the Hub a
+// snapshot is what the cache has of it.
 package client

@@ -36,7 +36,8 @@ func digester(etag string, size int64) hash.Hash {
 }
 
 // Open implements hub.Repository: the file comes from the cache or into it, and
-// is compared with its digest either way.
+// is compared with its digest either way. Only where the cache has no links and
+// the Hub cannot be asked is there no digest to compare with.
 func (r *Repo) Open(ctx context.Context, revision, path string) (hub.File, error) {
 	if err := hub.CheckPath(path); err != nil {
 		return nil, fault.Wrap(fault.Usage, err)
@@ -45,42 +46,70 @@ func (r *Repo) Open(ctx context.Context, revision, path string) (hub.File, error
 		return nil, fault.Errorf(fault.Config, "no folder for the cache is set")
 	}
 	revision = orMain(revision)
-	if isCommit(revision) || r.client.config.Offline {
-		f, err := r.openCached(ctx, revision, path)
-		if err == nil || r.client.config.Offline || errors.Is(err, context.Canceled) {
-			return f, err
+	if r.client.config.Offline {
+		return r.openCached(ctx, revision, path)
+	}
+	c := r.cache()
+	if isCommit(revision) {
+		if c.isAbsent(revision, path) {
+			return nil, r.absent(revision, path)
+		}
+		etag, err := c.etagOf(revision, path)
+		if err == nil && etag != "" {
+			if f, err := c.openBlob(ctx, etag); err == nil || errors.Is(err, context.Canceled) {
+				return f, err
+			}
 		}
 	}
 	info, err := r.metadata(ctx, revision, path)
 	if err != nil {
+		if isCommit(revision) && fault.KindOf(err) == fault.Network {
+			if f, cerr := r.openCached(ctx, revision, path); cerr == nil {
+				return f, nil
+			}
+		}
 		return nil, err
 	}
-	c := r.cache()
-	f, err := c.openBlob(ctx, info.etag)
-	if err != nil { // not there, or damaged
-		err = c.locked(ctx, info.etag, func() error {
-			if f, err = c.openBlob(ctx, info.etag); err == nil {
-				return nil // another process was faster
-			}
-			if err := r.fetch(ctx, info, path); err != nil {
-				return err
-			}
-			f, err = c.openBlob(ctx, info.etag)
-			return err
-		})
-	}
+	f, err := r.bring(ctx, info, path)
 	if err != nil {
 		return nil, err
 	}
 	err = c.setRef(revision, info.commit)
 	if err == nil {
-		err = c.link(info.commit, path, info.etag)
+		err = c.link(ctx, info.commit, path, info.etag)
 	}
 	if err != nil {
 		f.Close()
 		return nil, fault.Wrap(fault.Environment, err)
 	}
 	return f, nil
+}
+
+func (r *Repo) absent(revision, path string) error {
+	return &hub.NotFoundError{What: "file", Name: path, Where: r.id + ", revision " + revision}
+}
+
+// bring opens a file's blob, or the copy of it in the snapshot, and fetches it if
+// neither is there with the right bytes.
+func (r *Repo) bring(ctx context.Context, info remote, path string) (f hub.File, err error) {
+	c := r.cache()
+	if f, err = c.openBlob(ctx, info.etag); err == nil {
+		return f, nil
+	}
+	if f, err = openVerified(ctx, c.snapshot(info.commit, path), info.etag); err == nil {
+		return f, nil
+	}
+	err = c.locked(ctx, info.etag, r.client.notice, func(alone bool) error {
+		if f, err = c.openBlob(ctx, info.etag); err == nil {
+			return nil // another process was faster
+		}
+		if err := r.fetch(ctx, info, path, alone); err != nil {
+			return err
+		}
+		f, err = c.openBlob(ctx, info.etag)
+		return err
+	})
+	return f, err
 }
 
 // openCached opens a file of a snapshot without asking anybody.
@@ -91,7 +120,7 @@ func (r *Repo) openCached(ctx context.Context, revision, path string) (hub.File,
 		return nil, &hub.NotFoundError{What: "revision", Name: revision, Where: "the cache's copy of " + r.id}
 	}
 	if c.isAbsent(commit, path) {
-		return nil, &hub.NotFoundError{What: "file", Name: path, Where: r.id + ", revision " + revision}
+		return nil, r.absent(revision, path)
 	}
 	etag, err := c.etagOf(commit, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -99,6 +128,9 @@ func (r *Repo) openCached(ctx context.Context, revision, path string) (hub.File,
 	}
 	if err != nil {
 		return nil, err
+	}
+	if etag == "" {
+		return openVerified(ctx, c.snapshot(commit, path), "")
 	}
 	return c.openBlob(ctx, etag)
 }
@@ -116,7 +148,7 @@ func (r *Repo) metadata(ctx context.Context, revision, path string) (remote, err
 	if err != nil {
 		var status *StatusError
 		if errors.As(err, &status) && status.Code == "EntryNotFound" && isCommit(h.Get("X-Repo-Commit")) {
-			_ = r.cache().setAbsent(h.Get("X-Repo-Commit"), path) // spares a question next time
+			_ = r.cache().setAbsent(h.Get("X-Repo-Commit"), path) // spares a question about this commit next time
 		}
 		return remote{}, notFound(err, r.id, revision, path)
 	}
@@ -158,13 +190,21 @@ func (k *Client) probe(ctx context.Context, path string) (status int, header htt
 }
 
 // fetch brings a file into the cache. What an earlier attempt left is gone on
-// with. The caller holds the blob's lock.
-func (r *Repo) fetch(ctx context.Context, info remote, path string) error {
+// with if the caller holds the blob's lock, and so is alone.
+func (r *Repo) fetch(ctx context.Context, info remote, path string, alone bool) (err error) {
 	c := r.cache()
 	if err := hub.RequireSpace(c.path("blobs"), info.size); err != nil {
 		return err
 	}
 	part := c.blob(info.etag) + ".lockstep.incomplete"
+	if !alone {
+		part = c.blob(info.etag) + "." + randomHex() + ".incomplete"
+		defer func() {
+			if err != nil {
+				os.Remove(part)
+			}
+		}()
+	}
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return fault.Wrap(fault.Environment, err)

@@ -23,6 +23,9 @@ type Config struct {
 	// Progress, if set, is told how transfers stand, at most some times a second
 	// for each file and once at its end.
 	Progress func(Transfer)
+	// Notice, if set, is told in a line what a person might wonder about: a long
+	// wait, or an answer that is the cache's instead of the Hub's.
+	Notice func(line string)
 }
 
 // Transfer is the state of one file on its way.

@@ -67,6 +67,12 @@ func New(c Config) (*Client, error) {
 	return k, nil
 }
 
+func (k *Client) notice(line string) {
+	if k.config.Notice != nil {
+		k.config.Notice(line)
+	}
+}
+
 // Endpoint is the address of the Hub.
 func (k *Client) Endpoint() string { return k.config.Endpoint }
 
