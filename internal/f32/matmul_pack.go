@@ -22,17 +22,31 @@ func (c *packer) pack(dst, x []float32, line, next, lines, k int) {
 	default:
 		c.transposePanels(dst, x, line, full, k)
 	}
-	if lines == full*w {
+	if rest := lines - full*w; rest > 0 {
+		c.packRest(dst[full*w*k:][:w*k], x[full*w*line:], line, next, rest, k)
+	}
+}
+
+// packRest packs the last panel, of fewer lines than its width. Either loop
+// reads x from front to back.
+func (c *packer) packRest(panel, x []float32, line, next, lines, k int) {
+	w := c.width
+	clear(panel)
+	if line == 1 {
+		for kk := range k {
+			copy(panel[kk*w:][:lines], x[kk*next:])
+		}
 		return
 	}
-	dst = dst[full*w*k:][:w*k]
-	x = x[full*w*line:]
-	clear(dst)
-	for i := range lines - full*w {
-		for kk := range k {
-			dst[kk*w+i] = x[i*line+kk*next]
-		}
+	quads := k / 4
+	if lines < c.step {
+		quads = 0
 	}
+	for i := 0; i < lines && quads > 0; i += c.step {
+		i := min(i, lines-c.step) // the last ones begin earlier, and write what is there
+		c.transpose(&panel[i], w, &x[i*line], line, quads)
+	}
+	transposeSteps(panel, w, x, line, lines, quads*4, k)
 }
 
 // transposePanels packs full panels of lines that are contiguous in x.
@@ -44,10 +58,15 @@ func (c *packer) transposePanels(dst, x []float32, line, panels, k int) {
 		for i := 0; i < w && quads > 0; i += c.step {
 			c.transpose(&panel[i], w, &x[(p*w+i)*line], line, quads)
 		}
-		for kk := quads * 4; kk < k; kk++ {
-			for i := range w {
-				panel[kk*w+i] = x[(p*w+i)*line+kk]
-			}
+		transposeSteps(panel, w, x[p*w*line:], line, w, quads*4, k)
+	}
+}
+
+// transposeSteps packs steps k0 to k-1 of lines that are contiguous in x.
+func transposeSteps(panel []float32, w int, x []float32, line, lines, k0, k int) {
+	for i := range lines {
+		for kk, v := range x[i*line:][:k][k0:] {
+			panel[(k0+kk)*w+i] = v
 		}
 	}
 }

@@ -47,42 +47,44 @@ func (p *product) vectorRows(task int) {
 // (n, k), n being at least 16.
 func (p *product) vectorColumnGroups(task int) {
 	s := strips.take(newStrip)
-	t := (*[lanes]float32)(s.edge[:])
 	j0 := task * vectorGroups * lanes
 	end := min(j0+vectorGroups*lanes, p.n)
 	for ; j0 < end; j0 += lanes {
-		p.vectorGroup(t, j0, min(lanes, end-j0))
+		p.vectorGroup(s, j0, min(lanes, end-j0))
 	}
 	strips.give(s)
 }
 
-// vectorGroup computes columns j0 to j0+columns-1; t is working memory. The
+// vectorGroup computes columns j0 to j0+columns-1; s is working memory. The
 // kernel takes sixteen: at the end of B it starts earlier, and what was there
 // before is not touched.
-func (p *product) vectorGroup(t *[lanes]float32, j0, columns int) {
+func (p *product) vectorGroup(s *strip, j0, columns int) {
 	first := min(j0, p.n-lanes)
 	out := p.out[j0:][:columns]
 	if !p.accumulate {
 		clear(out)
 	}
 	for k0 := 0; k0 < p.k; k0 += blockK {
-		p.vectorBlock(t, first, k0, min(blockK, p.k-k0))
+		t := p.vectorBlock(s, first, k0, min(blockK, p.k-k0))
 		for j := range out {
 			out[j] += t[j0-first+j]
 		}
 	}
 }
 
-// vectorBlock computes one block of sixteen chains (N6).
-func (p *product) vectorBlock(t *[lanes]float32, j0, k0, kc int) {
+// vectorBlock computes one block of sixteen chains (N6). Up to three steps that
+// remain after fours of them are done on a transposed copy.
+func (p *product) vectorBlock(s *strip, j0, k0, kc int) *[lanes]float32 {
+	t := (*[lanes]float32)(s.edge[:])
 	clear(t[:])
+	b := p.b[j0*p.bCol+k0:]
 	quads := kc / 4
 	if quads > 0 {
-		p.vectors.columns(t, &p.a[k0], quads, &p.b[j0*p.bCol+k0], p.bCol)
+		p.vectors.columns(t, &p.a[k0], quads, &b[0], p.bCol)
 	}
-	for k := k0 + quads*4; k < k0+kc; k++ {
-		for j := range t {
-			t[j] = FMA(p.a[k], p.b[(j0+j)*p.bCol+k], t[j])
-		}
+	if done := quads * 4; done < kc {
+		transposeSteps(s.b[:], lanes, b[done:], p.bCol, lanes, 0, kc-done)
+		p.vectors.rows(t[:], p.a[k0+done:k0+kc], &s.b[0], lanes)
 	}
+	return t
 }
