@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
@@ -25,10 +26,7 @@ func (d *Directory) Commit(ctx context.Context, request CommitRequest) (_ Commit
 		need += c.Size
 	}
 	defer func() { err = explainFull(d.disk, d.root, need, err) }()
-	if err := checkRequest(request); err != nil {
-		return Commit{}, err
-	}
-	if err := d.checkHead(request); err != nil {
+	if err := d.check(request); err != nil {
 		return Commit{}, err
 	}
 	writers, err := d.enterWriters(ctx)
@@ -51,7 +49,24 @@ func (d *Directory) Commit(ctx context.Context, request CommitRequest) (_ Commit
 	return d.advance(ctx, request, added)
 }
 
-// checkRequest refuses what could not be committed, before anything is written.
+// check refuses what could not be committed, for whatever other reason than its
+// contents, before anything is written.
+func (d *Directory) check(request CommitRequest) error {
+	if err := checkRequest(request); err != nil {
+		return err
+	}
+	if err := d.checkHead(request); err != nil {
+		return err
+	}
+	files := make([]FileInfo, len(request.Add))
+	for i, c := range request.Add {
+		files[i] = FileInfo{Path: c.Path, Size: c.Size}
+	}
+	_, _, err := d.next(request, files)
+	return err
+}
+
+// checkRequest refuses what could never be committed.
 func checkRequest(request CommitRequest) error {
 	if request.Branch != "" && checkBranch(request.Branch) != nil {
 		return checkBranch(request.Branch)
@@ -127,9 +142,10 @@ func (d *Directory) clearUnfinished() error {
 // addBlobs writes the contents that are not there yet and returns what the
 // commit file will say of them.
 func (d *Directory) addBlobs(ctx context.Context, contents []Content) ([]FileInfo, error) {
+	have := make([]bool, len(contents))
 	var need int64
-	for _, c := range contents {
-		if !d.hasBlob(c) {
+	for i, c := range contents {
+		if have[i] = !c.SHA256.IsZero() && d.renew(c.SHA256, c.Size); !have[i] {
 			need += c.Size
 		}
 	}
@@ -137,55 +153,63 @@ func (d *Directory) addBlobs(ctx context.Context, contents []Content) ([]FileInf
 		return nil, err
 	}
 	infos := make([]FileInfo, len(contents))
-	reused := false
 	for i, c := range contents {
 		infos[i] = FileInfo{Path: c.Path, Size: c.Size, SHA256: c.SHA256}
-		if d.hasBlob(c) {
-			reused = true
+		if have[i] {
 			continue
 		}
-		sum, err := writeFile(ctx, d.disk, d.path(unfinishedDir), c, func(sum merkle.Digest) string { return d.path(blobsDir, sum.String()) })
+		sum, err := placeFile(ctx, d.disk, d.path(unfinishedDir), c, func(sum merkle.Digest) string {
+			if d.renew(sum, c.Size) {
+				return ""
+			}
+			return d.path(blobsDir, sum.String())
+		})
 		if err != nil {
 			return nil, fmt.Errorf("committing %s to %s: %w", c.Path, d.root, err)
 		}
 		infos[i].SHA256 = sum
 	}
-	if reused { // whoever wrote that blob may not have come to this yet
-		return infos, d.disk.SyncDir(d.path(blobsDir))
+	if len(contents) == 0 {
+		return infos, nil
 	}
-	return infos, nil
+	return infos, d.disk.SyncDir(d.path(blobsDir)) // also for blobs that were there: whoever wrote them may not have come to this yet
 }
 
-// hasBlob reports whether c's bytes are known and stored. Only whole files are
-// ever renamed into blobs, so the size is enough here; Open verifies the rest.
-func (d *Directory) hasBlob(c Content) bool {
-	if c.SHA256.IsZero() {
-		return false
+// renew reports whether a blob is stored, and keeps it from Sweep for another
+// while. Only whole files are ever renamed into blobs, so the size is enough
+// here; Open verifies the rest. Its caller holds the writers' lock.
+func (d *Directory) renew(sum merkle.Digest, size int64) bool {
+	blob := d.path(blobsDir, sum.String())
+	info, err := os.Stat(blob)
+	return err == nil && info.Mode().IsRegular() && info.Size() == size && os.Chtimes(blob, time.Time{}, time.Now()) == nil
+}
+
+// next is the record that a request makes of its parent.
+func (d *Directory) next(request CommitRequest, added []FileInfo) (parent, next record, err error) {
+	if request.Parent != "" {
+		if parent, err = d.record(request.Parent); err != nil {
+			return parent, next, err
+		}
 	}
-	info, err := os.Stat(d.path(blobsDir, c.SHA256.String()))
-	return err == nil && info.Size() == c.Size
+	next = record{parent: request.Parent, message: request.Message}
+	if next.files, err = parent.apply(added, request.Delete); err == nil {
+		err = next.check()
+	}
+	if err == nil && parent.checkCase() == nil { // what was so before stays
+		err = next.checkCase()
+	}
+	return parent, next, err
 }
 
 // advance writes the commit file and moves the branch to it. Its caller holds the
 // refs' lock and has checked the parent.
 func (d *Directory) advance(ctx context.Context, request CommitRequest, added []FileInfo) (Commit, error) {
-	var parent record
-	if request.Parent != "" {
-		var err error
-		if parent, err = d.record(request.Parent); err != nil {
-			return Commit{}, err
-		}
-	}
-	files, err := parent.apply(added, request.Delete)
+	parent, next, err := d.next(request, added)
 	if err != nil {
 		return Commit{}, err
 	}
-	if request.Parent != "" && slices.Equal(files, parent.files) {
+	if request.Parent != "" && slices.Equal(next.files, parent.files) {
 		return Commit{ID: request.Parent, Parent: parent.parent, Message: parent.message}, nil
-	}
-	next := record{parent: request.Parent, message: request.Message, files: files}
-	if err := next.check(); err != nil {
-		return Commit{}, err
 	}
 	encoded := next.encode()
 	id := commitID(encoded)
@@ -210,7 +234,18 @@ func (d *Directory) putRef(ctx context.Context, dir, name, id string) error {
 }
 
 // Tag implements Repository.
-func (d *Directory) Tag(ctx context.Context, name, commit string) (err error) {
+func (d *Directory) Tag(ctx context.Context, name, commit string) error {
+	err := d.CreateTag(ctx, name, commit)
+	var exists *TagExistsError
+	if errors.As(err, &exists) && exists.Commit == commit {
+		return nil
+	}
+	return err
+}
+
+// CreateTag is Tag, but *TagExistsError also if the tag names this very commit:
+// of several callers at once one succeeds.
+func (d *Directory) CreateTag(ctx context.Context, name, commit string) (err error) {
 	defer func() { err = explainFull(d.disk, d.root, maxSmallWrite, err) }()
 	if err := checkTag(name); err != nil {
 		return err
@@ -223,8 +258,6 @@ func (d *Directory) Tag(ctx context.Context, name, commit string) (err error) {
 	}
 	return d.moveRefs(ctx, func() error {
 		switch id, err := d.ref(tagsDir, name); {
-		case err == nil && id == commit:
-			return nil
 		case err == nil:
 			return &TagExistsError{Tag: name, Commit: id}
 		case !errors.Is(err, fs.ErrNotExist):

@@ -124,23 +124,38 @@ func requireSpace(d disk, dir string, need int64) error {
 // temp, which must be in the same file system; it is synced, renamed to what
 // place returns for its digest, and the new name is synced. After a failure or
 // a crash the old file, if any, is whole. Returns the digest of what was written.
-func writeFile(ctx context.Context, d disk, temp string, c Content, place func(merkle.Digest) string) (sum merkle.Digest, err error) {
+func writeFile(ctx context.Context, d disk, temp string, c Content, place func(merkle.Digest) string) (merkle.Digest, error) {
+	to := ""
+	sum, err := placeFile(ctx, d, temp, c, func(sum merkle.Digest) string {
+		to = place(sum)
+		return to
+	})
+	if err == nil {
+		err = d.SyncDir(filepath.Dir(to))
+	}
+	return sum, err
+}
+
+// placeFile is writeFile without the sync of the new name, for many files in one
+// folder. Where place returns "", nothing is put anywhere.
+func placeFile(ctx context.Context, d disk, temp string, c Content, place func(merkle.Digest) string) (sum merkle.Digest, err error) {
 	f, err := d.Create(temp)
 	if err != nil {
 		return sum, err
 	}
-	name := f.Name()
-	sum, err = fill(ctx, f, c)
-	if err == nil {
+	name, to := f.Name(), ""
+	if sum, err = fill(ctx, f, c); err == nil {
+		to = place(sum)
+	}
+	if to != "" {
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		to := place(sum)
+	if err == nil && to != "" {
 		if err = d.Rename(name, to); err == nil {
-			return sum, d.SyncDir(filepath.Dir(to))
+			return sum, nil
 		}
 	}
 	_ = d.Remove(name) // the first error tells more
@@ -149,19 +164,24 @@ func writeFile(ctx context.Context, d disk, temp string, c Content, place func(m
 
 // fill writes c to f and checks that it is what it said it was.
 func fill(ctx context.Context, f io.Writer, c Content) (merkle.Digest, error) {
-	w := &meter{ctx: ctx, out: f, hash: sha256.New(), left: c.Size}
+	w := &meter{ctx: ctx, out: f, hash: sha256.New(), left: c.Size, path: c.Path}
 	if err := c.Write(w); err != nil {
 		return merkle.Digest{}, err
 	}
 	if w.left != 0 {
-		return merkle.Digest{}, fmt.Errorf("%s: %d bytes were promised, %d fewer were written", c.Path, c.Size, w.left)
+		return merkle.Digest{}, &ContentError{c.Path, fmt.Sprintf("%d bytes were promised, %d fewer were written", c.Size, w.left)}
 	}
 	sum := merkle.Digest(w.hash.Sum(nil))
 	if !c.SHA256.IsZero() && sum != c.SHA256 {
-		return sum, fmt.Errorf("%s: the content written has SHA-256 %s, %s was promised", c.Path, sum, c.SHA256)
+		return sum, &ContentError{c.Path, fmt.Sprintf("the content written has SHA-256 %s, %s was promised", sum, c.SHA256)}
 	}
 	return sum, nil
 }
+
+// ContentError says that a Content is not what it said it was.
+type ContentError struct{ Path, Why string }
+
+func (e *ContentError) Error() string { return e.Path + ": " + e.Why }
 
 // meter hashes and counts what passes, up to what was promised.
 type meter struct {
@@ -169,6 +189,7 @@ type meter struct {
 	out  io.Writer
 	hash hash.Hash
 	left int64
+	path string
 }
 
 func (m *meter) Write(b []byte) (int, error) {
@@ -176,7 +197,7 @@ func (m *meter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	if int64(len(b)) > m.left {
-		return 0, errors.New("more bytes were written than promised")
+		return 0, &ContentError{m.path, "more bytes were written than promised"}
 	}
 	n, err := m.out.Write(b)
 	m.hash.Write(b[:n])

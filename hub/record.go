@@ -172,6 +172,30 @@ func (r record) checkFolders() error {
 	return nil
 }
 
+// checkCase refuses paths that differ in case alone: many systems take them for
+// one. It is asked of new commits only, others may have been made without it.
+func (r record) checkCase() error {
+	files := make(map[string]string, len(r.files)) // folded -> as it is
+	for _, f := range r.files {
+		folded := strings.ToLower(f.Path)
+		if other, ok := files[folded]; ok {
+			return fault.Errorf(fault.Usage, "%q and %q differ in case alone: some systems take them for one file", clip(other), clip(f.Path))
+		}
+		files[folded] = f.Path
+	}
+	for _, f := range r.files {
+		for at, c := range f.Path {
+			if c != '/' {
+				continue
+			}
+			if other, ok := files[strings.ToLower(f.Path[:at])]; ok {
+				return fault.Errorf(fault.Usage, "%q cannot be a file and, in other case, the folder of %q", clip(other), clip(f.Path))
+			}
+		}
+	}
+	return nil
+}
+
 // find looks a path up.
 func (r record) find(path string) (FileInfo, bool) {
 	i, ok := slices.BinarySearchFunc(r.files, path, func(f FileInfo, p string) int { return strings.Compare(f.Path, p) })
@@ -181,24 +205,21 @@ func (r record) find(path string) (FileInfo, bool) {
 	return r.files[i], true
 }
 
-// apply returns the record of a commit on top of r. Added files are sorted in;
-// deleting a path that is not there is an error.
+// apply returns the files of a commit on top of r. Deleting a path that is not
+// there is an error. No path is named twice.
 func (r record) apply(add []FileInfo, remove []string) ([]FileInfo, error) {
-	files := slices.Clone(r.files)
+	named := make(map[string]bool, len(add)+len(remove))
 	for _, path := range remove {
-		i := slices.IndexFunc(files, func(f FileInfo) bool { return f.Path == path })
-		if i < 0 {
+		if _, ok := r.find(path); !ok {
 			return nil, &NotFoundError{What: "file", Name: path, Where: "delete"}
 		}
-		files = slices.Delete(files, i, i+1)
+		named[path] = true
 	}
 	for _, f := range add {
-		i, ok := slices.BinarySearchFunc(files, f.Path, func(f FileInfo, p string) int { return strings.Compare(f.Path, p) })
-		if ok {
-			files[i] = f
-		} else {
-			files = slices.Insert(files, i, f)
-		}
+		named[f.Path] = true
 	}
+	files := slices.DeleteFunc(slices.Clone(r.files), func(f FileInfo) bool { return named[f.Path] })
+	files = append(files, add...)
+	slices.SortFunc(files, func(a, b FileInfo) int { return strings.Compare(a.Path, b.Path) })
 	return files, nil
 }

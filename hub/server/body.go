@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"lockstep/internal/fault"
 )
 
 // steadyBody gives up a request body that comes more slowly than minRate, so
@@ -34,6 +36,8 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		b.ended = true
 		_ = b.control.SetReadDeadline(time.Time{})
+	} else if err != nil {
+		err = fault.Errorf(fault.Usage, "reading the request: %w", err)
 	}
 	return n, err
 }
@@ -67,7 +71,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, limit int64, into any) boo
 	case errors.Is(err, errTooLarge):
 		fail(w, r, http.StatusRequestEntityTooLarge, "", "%v (%d bytes)", err, limit)
 	case err != nil:
-		fail(w, r, http.StatusBadRequest, "", "reading the request: %v", err)
+		fail(w, r, http.StatusBadRequest, "", "%v", err)
 	default:
 		if err = json.Unmarshal(text, into); err != nil {
 			fail(w, r, http.StatusBadRequest, "", "the request is not the JSON expected here: %v", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -32,12 +33,7 @@ func (c *call) commit(branch string) {
 	body := http.MaxBytesReader(c.w, io.NopCloser(c.r.Body), c.options.maxCommit()+(64<<20))
 	ops, err := readOperations(body, filepath.Join(c.root, uploadsDir), c.options.maxCommit())
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		status := http.StatusBadRequest
-		if errors.Is(err, errTooLarge) || errors.As(err, &tooLarge) {
-			status = http.StatusRequestEntityTooLarge
-		}
-		fail(c.w, c.r, status, "", "%v", err)
+		c.failReading(err)
 		return
 	}
 	defer ops.close()
@@ -50,6 +46,21 @@ func (c *call) commit(branch string) {
 		"success": true, "commitOid": commit.ID, "hookOutput": "",
 		"commitUrl": fmt.Sprintf("%s/%s%s/commit/%s", c.origin(), c.repo.prefix(), c.repo.id(), commit.ID),
 	})
+}
+
+// failReading answers a commit that could not be read: it is not what it should
+// be, unless the disk did not take it.
+func (c *call) failReading(err error) {
+	var tooLarge *http.MaxBytesError
+	var disk *fs.PathError
+	switch {
+	case errors.As(err, &disk):
+		c.failWith(c.w, c.r, err)
+	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge):
+		fail(c.w, c.r, http.StatusRequestEntityTooLarge, "", "%v", err)
+	default:
+		fail(c.w, c.r, http.StatusBadRequest, "", "%v", err)
+	}
 }
 
 // apply commits on the parent that the client named; without one on whatever is
@@ -94,8 +105,7 @@ func (c *call) branchHead(branch string) (string, error) {
 	return "", &hub.NotFoundError{What: "branch", Name: clip(branch), Where: c.repo.id()}
 }
 
-// request is the commit but for what depends on its parent. Contents are stored
-// here already, so that trying again does not decode them anew.
+// request is the commit but for what depends on its parent.
 func (c *call) request(branch string, ops *operations) (hub.CommitRequest, error) {
 	q := hub.CommitRequest{Branch: branch, Message: ops.summary}
 	if ops.description != "" {
@@ -106,12 +116,7 @@ func (c *call) request(branch string, ops *operations) (hub.CommitRequest, error
 		if err != nil {
 			return q, err
 		}
-		info, err := c.repo.Store(c.r.Context(), content)
-		if err != nil {
-			return q, err
-		}
-		c.repo.trust(info.SHA256)
-		q.Add = append(q.Add, stored(info))
+		q.Add = append(q.Add, content)
 	}
 	for _, f := range ops.large {
 		size, ok := c.repo.Stored(f.SHA256)

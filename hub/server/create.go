@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"lockstep/hub"
@@ -43,25 +42,22 @@ func (c *call) createRepo() {
 		fail(c.w, c.r, http.StatusBadRequest, "", "%q is not a name for a model or dataset: want OWNER/NAME of letters, digits and . _ -", n.prefix()+n.id())
 		return
 	}
-	repo, existed, err := c.repos.create(c.r.Context(), n, q.Private || q.Visibility == "private")
+	created, err := c.repos.create(c.r.Context(), n, q.Private || q.Visibility == "private")
 	if err != nil {
 		c.failWith(c.w, c.r, err)
 		return
 	}
 	answer := map[string]string{"url": c.origin() + "/" + n.prefix() + n.id(), "name": n.id(), "id": n.id()}
-	if !existed {
+	if created {
 		writeJSON(c.w, answer)
-		return
-	}
-	if repo.private && !c.known {
-		fail(c.w, c.r, http.StatusUnauthorized, codeRepo, "Repository not found")
 		return
 	}
 	answer["error"] = "You already created this " + strings.TrimSuffix(kind, "s") + " repo"
 	writeStatus(c.w, http.StatusConflict, answer)
 }
 
-// listRepos is GET /api/models or /api/datasets with author, search and limit.
+// listRepos is GET /api/models or /api/datasets with author, search, limit and
+// cursor, which is the last id of the page before.
 func (c *call) listRepos(kind string) {
 	names, err := c.repos.list(kind)
 	if err != nil {
@@ -69,12 +65,12 @@ func (c *call) listRepos(kind string) {
 		return
 	}
 	q := c.r.URL.Query()
-	limit, err := strconv.Atoi(q.Get("limit"))
-	if err != nil || limit < 0 || limit > maxListed {
-		limit = maxListed
-	}
+	limit := number(q.Get("limit"), maxListed, 1, maxListed)
 	list := []repoInfo{}
 	for _, n := range names {
+		if n.id() <= q.Get("cursor") {
+			continue
+		}
 		if author := q.Get("author"); author != "" && author != n.owner || !strings.Contains(strings.ToLower(n.id()), strings.ToLower(q.Get("search"))) {
 			continue
 		}
@@ -83,6 +79,7 @@ func (c *call) listRepos(kind string) {
 			continue
 		}
 		if len(list) == limit {
+			c.linkNext("cursor", list[limit-1].ID)
 			break
 		}
 		info, err := c.describe(repo, "", nil)
@@ -117,18 +114,8 @@ func (c *call) createTag(revision string) {
 		c.failWith(c.w, c.r, err)
 		return
 	}
-	tags, err := c.repo.Tags(c.r.Context())
-	if err == nil {
-		for _, t := range tags {
-			if t.Name == q.Tag { // also at this very commit, as the Hub has it
-				err = &hub.TagExistsError{Tag: t.Name, Commit: t.Commit}
-			}
-		}
-	}
-	if err == nil {
-		err = c.repo.Tag(c.r.Context(), q.Tag, commit.ID)
-	}
-	if err != nil {
+	// A tag at this very commit is a conflict too, as the Hub has it.
+	if err := c.repo.CreateTag(c.r.Context(), q.Tag, commit.ID); err != nil {
 		c.failWith(c.w, c.r, err)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"lockstep/hub"
 	"lockstep/internal/fault"
@@ -49,14 +50,12 @@ func headerText(s string) string {
 	return s[:min(len(s), 1000)]
 }
 
-// failWith answers with an error of package hub. Messages keep their sense but
-// lose the folder, which is nobody's business.
+// failWith answers with an error of package hub or of the disk.
 func (s *Server) failWith(w http.ResponseWriter, r *http.Request, err error) {
 	var missing *hub.NotFoundError
 	var moved *hub.HeadMovedError
 	var tag *hub.TagExistsError
 	var branch *hub.BranchExistsError
-	message := strings.ReplaceAll(err.Error(), s.root, "")
 	switch {
 	case errors.As(err, &missing):
 		code := codeRevision
@@ -71,18 +70,28 @@ func (s *Server) failWith(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &branch):
 		fail(w, r, http.StatusConflict, "", "Reference refs/heads/%s already exists", branch.Branch)
 	default:
-		fail(w, r, statusOf(err), "", "%s", message)
+		fail(w, r, statusOf(err), "", "%s", s.message(err))
 	}
 }
 
+// message is an error without the folder, which is nobody's business.
+func (s *Server) message(err error) string { return strings.ReplaceAll(err.Error(), s.root, "") }
+
+// statusOf tells what is wrong with a request from what is wrong here: clients
+// try the latter again.
 func statusOf(err error) int {
+	var content *hub.ContentError
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return http.StatusInsufficientStorage
+	case errors.As(err, &content):
+		return http.StatusBadRequest
+	}
 	switch fault.KindOf(err) {
-	case fault.Usage, fault.Damaged:
+	case fault.Usage:
 		return http.StatusBadRequest
 	case fault.Refused:
 		return http.StatusForbidden
-	case fault.Environment:
-		return http.StatusInsufficientStorage
 	}
 	return http.StatusInternalServerError
 }

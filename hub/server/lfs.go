@@ -188,11 +188,7 @@ func (c *call) store(o hub.FileInfo, from io.Reader) bool {
 		return err
 	}})
 	if err != nil {
-		status := http.StatusBadRequest
-		if s := statusOf(err); s == http.StatusInsufficientStorage {
-			status = s
-		}
-		fail(c.w, c.r, status, "", "the object was not stored: %v", err)
+		c.failWith(c.w, c.r, err)
 		return false
 	}
 	c.repo.trust(o.SHA256)

@@ -57,7 +57,7 @@ func (c *call) lfsPart(o hub.FileInfo, q url.Values) {
 		return
 	}
 	if err := writePart(folder, n, length, c.r.Body); err != nil {
-		fail(c.w, c.r, http.StatusBadRequest, "", "part %d was not stored: %v", n, err)
+		c.failWith(c.w, c.r, err)
 		return
 	}
 	c.w.Header().Set("ETag", quote(strconv.FormatInt(n, 10)))
@@ -81,7 +81,7 @@ func writePart(folder string, n, length int64, from io.Reader) error {
 		err = cerr
 	}
 	if err == nil && got != length {
-		err = fmt.Errorf("%d bytes instead of %d", got, length)
+		err = &hub.ContentError{Path: fmt.Sprintf("part %d", n), Why: fmt.Sprintf("%d bytes instead of %d", got, length)}
 	}
 	if err != nil {
 		return err
@@ -128,8 +128,11 @@ func (p *partsReader) Read(b []byte) (int, error) {
 			}
 			p.next++
 			f, err := os.Open(partFile(p.folder, p.next))
+			if isMissing(err) {
+				err = &hub.ContentError{Path: fmt.Sprintf("part %d", p.next), Why: "it was not uploaded"}
+			}
 			if err != nil {
-				return 0, fmt.Errorf("part %d was not uploaded", p.next)
+				return 0, err
 			}
 			p.current = f
 		}

@@ -11,7 +11,13 @@ import (
 	"sync"
 
 	"lockstep/hub"
+	"lockstep/internal/durable"
 	"lockstep/internal/merkle"
+)
+
+const (
+	privateDir = "private"
+	createLock = "lock" // no mark: it has no "--"
 )
 
 // repoName names a repository.
@@ -76,11 +82,14 @@ func (s *repos) find(ctx context.Context, name repoName) (*repo, error) {
 	s.mu.Lock()
 	r := s.open[name]
 	s.mu.Unlock()
-	if r != nil {
+	if r != nil && hub.IsRepository(s.path(name)) {
 		return r, nil
 	}
 	dir, err := hub.OpenDirectory(s.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
+		s.mu.Lock()
+		delete(s.open, name) // somebody removed its folder
+		s.mu.Unlock()
 		return nil, missing
 	}
 	if err != nil {
@@ -105,35 +114,48 @@ func (s *repos) keep(ctx context.Context, name repoName, dir *hub.Directory) (*r
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[name] == nil {
-		s.open[name] = &repo{Directory: dir, repoName: name, private: err == nil, gits: &s.gits}
+		s.open[name] = &repo{Directory: dir, repoName: name, private: !errors.Is(err, fs.ErrNotExist), gits: &s.gits}
 	}
 	return s.open[name], nil
 }
 
-// create makes a repository; existed says that it was there already. The mark
-// of a private one comes first: no crash may show it to everyone.
-func (s *repos) create(ctx context.Context, name repoName, private bool) (r *repo, existed bool, err error) {
-	if r, err := s.find(ctx, name); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return r, true, err
+// create makes a repository, unless it is there. The mark of a private one comes
+// first: no crash may show it to everyone. One that a crash left without its
+// repository means nothing.
+func (s *repos) create(ctx context.Context, name repoName, private bool) (created bool, err error) {
+	unlock, err := hub.Lock(ctx, filepath.Join(s.root, privateDir, createLock))
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	if _, err := s.find(ctx, name); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	mark := s.privateMark(name)
+	if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
 	}
 	if private {
-		if err := writeNew(s.privateMark(name), nil); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, false, err
-		}
+		err = writeNew(mark, nil)
+	}
+	if err == nil {
+		err = durable.SyncDir(filepath.Dir(mark))
+	}
+	if err != nil {
+		return false, err
 	}
 	dir, err := hub.CreateDirectory(s.path(name))
-	if err != nil {
-		return nil, false, err
+	if err == nil {
+		_, err = s.keep(ctx, name, dir)
 	}
-	r, err = s.keep(ctx, name, dir)
-	return r, false, err
+	return err == nil, err
 }
 
 func (s *repos) path(n repoName) string { return filepath.Join(s.root, n.kind, n.owner, n.name) }
 
 // privateMark is unambiguous because no part of an id has "--" in it.
 func (s *repos) privateMark(n repoName) string {
-	return filepath.Join(s.root, "private", n.kind+"--"+n.owner+"--"+n.name)
+	return filepath.Join(s.root, privateDir, n.kind+"--"+n.owner+"--"+n.name)
 }
 
 // list returns the repositories of a kind by id.

@@ -117,8 +117,8 @@ func (c *call) repoAPI(path []string) {
 		c.createTag(revision)
 	case verb == "tag":
 		fail(c.w, c.r, http.StatusForbidden, "", "tags are never deleted here: what was published stays")
-	case verb == "branch" && (post || c.r.Method == http.MethodDelete) && len(file) == 0:
-		c.branch(revision)
+	case verb == "branch" && (post || c.r.Method == http.MethodDelete):
+		c.branch(strings.Join(rest, "/")) // a name, not a revision: none begins with refs/
 	case strings.HasPrefix(verb, "xet-"):
 		fail(c.w, c.r, http.StatusNotFound, "", "this server takes large files by Git LFS, not by Xet: set HF_HUB_DISABLE_XET=1")
 	default:

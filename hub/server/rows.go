@@ -185,7 +185,7 @@ func (c *call) viewSize(v viewed, names []string, config string) {
 	for _, name := range names {
 		source, release, err := c.rows(v, name)
 		if err != nil {
-			c.viewFail(http.StatusInternalServerError, "UnexpectedApiError", headerText(err.Error()))
+			c.viewFail(http.StatusInternalServerError, "UnexpectedApiError", headerText(c.message(err)))
 			return
 		}
 		one := sizes{Dataset: v.id, Config: name, Rows: source.Rows(), Columns: 1}
@@ -231,7 +231,7 @@ func (c *call) viewRows(v viewed) {
 	}
 	source, release, err := c.rows(v, q.Get("config"))
 	if err != nil {
-		c.viewFail(http.StatusInternalServerError, "UnexpectedApiError", headerText(err.Error()))
+		c.viewFail(http.StatusInternalServerError, "UnexpectedApiError", headerText(c.message(err)))
 		return
 	}
 	defer release()
@@ -242,7 +242,7 @@ func (c *call) viewRows(v viewed) {
 			err = fault.Errorf(fault.Refused, "rows of more than %d bytes; ask for fewer", maxRowText)
 		}
 		if err != nil {
-			c.viewFail(http.StatusInternalServerError, "UnexpectedApiError", headerText(err.Error()))
+			c.viewFail(http.StatusInternalServerError, "UnexpectedApiError", headerText(c.message(err)))
 			return
 		}
 		answer := rowAnswer{row, map[string]any{"text": text}, []string{}}

@@ -79,10 +79,14 @@ func New(root string, options Options) (*Server, error) {
 	if options.Grace == 0 {
 		options.Grace = defaultGrace
 	}
+	root, err := filepath.Abs(root) // as errors have it, which lose it before they are answers
+	if err != nil {
+		return nil, err
+	}
 	if options.PartSize < 1 || options.MaxObject < 1 || options.MultipartFrom < 1 {
 		return nil, fault.Errorf(fault.Config, "hub server: sizes must be positive")
 	}
-	for _, dir := range []string{"models", "datasets", "private", uploadsDir, viewsDir} {
+	for _, dir := range []string{"models", "datasets", privateDir, uploadsDir, viewsDir} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return nil, err
 		}
