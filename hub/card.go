@@ -13,19 +13,29 @@ import (
 // CardInfo is what a model card says. All of it must be the same for every
 // member of the network, or two pushers of one epoch would disagree.
 type CardInfo struct {
-	Name         string        // of the model's configuration, such as "distilgpt2"
-	BaseModel    string        // Hub id of the weights the run began with, "" if not known
-	Initial      merkle.Digest // root of those weights; zero if they are random
-	Datasets     []string
-	License      string // "" leaves it out
-	Epoch        uint64
-	Loss         float64 // token mean of the group, before this epoch's step
-	Tokens       uint64  // seen by the whole run so far
-	Fingerprint  merkle.Digest
-	StateRoot    merkle.Digest
-	DataSource   string
-	DataIdentity merkle.Digest
-	Verify       []string // commands that check this epoch
+	Name            string        // of the model's configuration, such as "distilgpt2"
+	BaseModel       string        // Hub id of the weights the run began with, "" if it did not begin with a Hub's
+	BaseCommit      string        // of BaseModel
+	Initial         merkle.Digest // root of the weights the run began with; zero if they are random
+	Dataset         string        // Hub id of the text, "" if it is no dataset of a Hub
+	DatasetRevision string        // commit of Dataset, "" if it is not pinned to one
+	Members         int           // miners whose gradients were averaged in this epoch; 0: one process without a network
+	Epoch           uint64
+	Loss            float64 // token mean of the group, before this epoch's step
+	Tokens          uint64  // seen by the whole run so far
+	Fingerprint     merkle.Digest
+	Parameters      merkle.Digest // root of the parameters, which the files hold
+	StateRoot       merkle.Digest // over those and the optimizer's moments
+	DataSource      string
+	DataIdentity    merkle.Digest
+	Checks          []Check
+}
+
+// Check is one way to check an epoch: what it shows, and the lines of it.
+type Check struct {
+	Text     string
+	Language string // of Lines, as Markdown names it: "sh"
+	Lines    []string
 }
 
 // Card returns README.md: the YAML that the Hub reads, then the facts by which
@@ -36,55 +46,80 @@ func Card(c CardInfo) []byte {
 	if c.BaseModel != "" {
 		fmt.Fprintf(&b, "base_model: %s\n", yaml(c.BaseModel))
 	}
-	if len(c.Datasets) > 0 {
-		b.WriteString("datasets:\n")
-		for _, d := range c.Datasets {
-			fmt.Fprintf(&b, "- %s\n", yaml(d))
-		}
+	if c.Dataset != "" {
+		fmt.Fprintf(&b, "datasets:\n- %s\n", yaml(c.Dataset))
 	}
-	b.WriteString("language:\n- en\nlibrary_name: transformers\n")
-	if c.License != "" {
-		fmt.Fprintf(&b, "license: %s\n", yaml(c.License))
+	b.WriteString("library_name: transformers\npipeline_tag: text-generation\ntags:\n- gpt2\n- lockstep\n")
+	if c.Members > 0 {
+		b.WriteString("- decentralized-training\n")
 	}
-	b.WriteString("pipeline_tag: text-generation\ntags:\n- gpt2\n- lockstep\n- decentralized-training\n---\n\n")
-	c.body(&b)
+	b.WriteString("---\n\n")
+	fmt.Fprintf(&b, "# %s, epoch %d\n\n%s\n\n", plain(c.Name), c.Epoch, c.origin())
+	c.facts(&b)
+	c.checks(&b)
+	fmt.Fprintf(&b, "\n## How to use it\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"+
+		"model = AutoModelForCausalLM.from_pretrained(REPOSITORY, revision=\"%d\")\n"+
+		"tokenizer = AutoTokenizer.from_pretrained(REPOSITORY, revision=\"%d\")\n```\n", c.Epoch, c.Epoch)
 	return []byte(b.String())
 }
 
-func (c CardInfo) body(b *strings.Builder) {
-	fmt.Fprintf(b, "# %s, epoch %d\n\n", plain(c.Name), c.Epoch)
-	b.WriteString("Trained by a lockstep network: several miners computed gradients on their own segments of the text, validators recomputed them\n" +
-		"bit for bit, and an all-reduce averaged exactly those gradients. Anyone with the same text can do it again and get the same bytes.\n\n")
-	start := "random weights"
-	if !c.Initial.IsZero() {
-		start = "given weights, root " + code(c.Initial.String())
+// origin says who computed the model and who looked on.
+func (c CardInfo) origin() string {
+	const again = " Anyone who has the text, and the weights that the run began with, can do it again and get the same bytes."
+	switch c.Members {
+	case 0:
+		return "Trained by lockstep in one process, a group of one: there was no network, and nobody else recomputed a gradient." + again
+	case 1:
+		return "Trained by a lockstep network: in this epoch one miner computed a gradient on its own segments of the text, and a validator\n" +
+			"recomputed it bit for bit." + again
 	}
+	return fmt.Sprintf("Trained by a lockstep network: in this epoch %d miners computed gradients on their own segments of the text, a validator recomputed\n"+
+		"them bit for bit, and an all-reduce averaged exactly those gradients.%s", c.Members, again)
+}
+
+func (c CardInfo) facts(b *strings.Builder) {
+	row := func(fact, value string) { fmt.Fprintf(b, "| %s | %s |\n", fact, value) }
+	row("fact", "value")
+	row("---", "---")
+	row("epoch", strconv.FormatUint(c.Epoch, 10))
+	row("loss before this epoch's step (mean over tokens)", strconv.FormatFloat(c.Loss, 'f', 6, 64))
+	row("tokens so far", strconv.FormatUint(c.Tokens, 10))
 	if c.BaseModel != "" {
-		start = code(c.BaseModel)
+		row("base model", code(c.BaseModel))
+		row("commit of the base model", code(c.BaseCommit))
 	}
-	b.WriteString("| fact | value |\n| --- | --- |\n")
-	for _, row := range [][2]string{
-		{"epoch", strconv.FormatUint(c.Epoch, 10)},
-		{"loss before this epoch's step (mean over tokens)", strconv.FormatFloat(c.Loss, 'f', 6, 64)},
-		{"tokens so far", strconv.FormatUint(c.Tokens, 10)},
-		{"began with", start},
-		{"run fingerprint", code(c.Fingerprint.String())},
-		{"state root after this epoch", code(c.StateRoot.String())},
-		{"text", code(c.DataSource)},
-		{"identity of the text", code(c.DataIdentity.String())},
-	} {
-		fmt.Fprintf(b, "| %s | %s |\n", row[0], row[1])
+	if c.Initial.IsZero() {
+		row("began with", "random weights")
+	} else {
+		row("began with", "given weights, root "+code(c.Initial.String()))
 	}
-	if len(c.Verify) > 0 {
-		b.WriteString("\n## How to check it\n\n```sh\n")
-		for _, line := range c.Verify {
+	row("run fingerprint", code(c.Fingerprint.String()))
+	row("root of the parameters", code(c.Parameters.String()))
+	row("state root after this epoch", code(c.StateRoot.String()))
+	if c.Dataset != "" {
+		revision := "not in its name; the identity of the text covers it"
+		if c.DatasetRevision != "" {
+			revision = code(c.DatasetRevision)
+		}
+		row("dataset", code(c.Dataset))
+		row("revision of the dataset", revision)
+	}
+	row("text", code(c.DataSource))
+	row("identity of the text", code(c.DataIdentity.String()))
+}
+
+func (c CardInfo) checks(b *strings.Builder) {
+	if len(c.Checks) == 0 {
+		return
+	}
+	b.WriteString("\n## How to check it\n\nREPOSITORY stands for the id of this repository, or for the folder that lockstep keeps it in.\n")
+	for _, check := range c.Checks {
+		fmt.Fprintf(b, "\n%s\n\n```%s\n", plain(check.Text), check.Language)
+		for _, line := range check.Lines {
 			b.WriteString(strings.ReplaceAll(plain(line), "```", "") + "\n")
 		}
 		b.WriteString("```\n")
 	}
-	fmt.Fprintf(b, "\n## How to use it\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n"+
-		"model = AutoModelForCausalLM.from_pretrained(REPOSITORY, revision=\"%d\")\n"+
-		"tokenizer = AutoTokenizer.from_pretrained(REPOSITORY, revision=\"%d\")\n```\n", c.Epoch, c.Epoch)
 }
 
 // yaml quotes s for YAML, of which JSON strings are a part.

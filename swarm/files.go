@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"fmt"
-	"strings"
 
 	"lockstep/hub"
 	"lockstep/hub/safetensors"
@@ -21,6 +20,7 @@ type Published struct {
 	Parameters *model.Parameters
 	Epoch      uint64
 	State      merkle.Digest // state root after the epoch
+	Members    []uint32      // uids whose gradients were averaged, ascending; none in a run without a network
 	Loss       float64       // token mean of the group, before the epoch's step
 	Tokens     uint64        // of the whole run so far
 }
@@ -58,40 +58,6 @@ func (p *Published) Weights() (*safetensors.Encoder, error) {
 		"lockstep.fingerprint": p.Run.Fingerprint().String(),
 		"lockstep.state":       p.State.String(),
 	}, tensors)
-}
-
-func (p *Published) card() []byte {
-	return hub.Card(hub.CardInfo{
-		Name:         p.Run.Model.Name,
-		Initial:      p.Run.Init.Parameters,
-		Datasets:     datasetsOf(p.Run.Data.Source),
-		Epoch:        p.Epoch,
-		Loss:         p.Loss,
-		Tokens:       p.Tokens,
-		Fingerprint:  p.Run.Fingerprint(),
-		StateRoot:    p.State,
-		DataSource:   p.Run.Data.Source,
-		DataIdentity: p.Run.Data.Identity,
-		Verify: []string{
-			"# a miner's gradient of the next epoch, against the evidence that its validator keeps",
-			fmt.Sprintf("lockstep verify DIR/evidence/%d-UID", p.Epoch+1),
-		},
-	})
-}
-
-// datasetsOf is the Hub id in the name of a source, if it has one: of
-// hf://datasets/OWNER/NAME@REVISION/PATH and rows://OWNER/NAME/CONFIG/SPLIT.
-func datasetsOf(source string) []string {
-	rest, ok := strings.CutPrefix(source, "hf://datasets/")
-	if !ok {
-		rest, ok = strings.CutPrefix(source, "rows://")
-	}
-	parts := strings.SplitN(rest, "/", 3)
-	if !ok || len(parts) < 2 {
-		return nil
-	}
-	name, _, _ := strings.Cut(parts[1], "@")
-	return []string{parts[0] + "/" + name}
 }
 
 // Message returns the commit message of the epoch.

@@ -59,14 +59,30 @@ func TestPublishedFilesAreTheSameFromEverybody(t *testing.T) {
 	}
 }
 
-func TestDatasetsOfASource(t *testing.T) {
-	for source, want := range map[string]string{
-		"hf://datasets/HuggingFaceFW/fineweb@0123abcd/sample/350BT": "HuggingFaceFW/fineweb",
-		"rows://HuggingFaceFW/fineweb/sample-350BT/train":           "HuggingFaceFW/fineweb",
-		"builtin/1": "", "parquet": "", "hf://datasets/x": "",
+// TestCardRepeatsOnlyWhatCanBeRepeated: a network on one machine has the miners 0
+// and on, so it is no way to repeat an epoch of others.
+func TestCardRepeatsOnlyWhatCanBeRepeated(t *testing.T) {
+	run, _ := testRun(t)
+	c, _ := model.Builtin("nano")
+	for command, members := range map[string][]uint32{"lockstep train": nil, "lockstep swarm": {0, 1}, "": {1, 3}} {
+		p := &Published{Run: run, Tokenizer: tokenizer.Nano(), Parameters: model.Initialise(c, 3), Epoch: 3, Members: members, Loss: 5.5}
+		card := string(p.card())
+		for _, other := range []string{"lockstep train", "lockstep swarm"} {
+			if strings.Contains(card, other) != (other == command) {
+				t.Errorf("members %v: %q in\n%s", members, other, card)
+			}
+		}
+	}
+}
+
+func TestDatasetOfASource(t *testing.T) {
+	for source, want := range map[string][2]string{
+		"hf://datasets/HuggingFaceFW/fineweb@0123abcd/sample/350BT": {"HuggingFaceFW/fineweb", "0123abcd"},
+		"rows://HuggingFaceFW/fineweb/sample-350BT/train":           {"HuggingFaceFW/fineweb", ""},
+		"builtin/1": {}, "parquet": {}, "hf://datasets/x": {},
 	} {
-		if got := strings.Join(datasetsOf(source), " "); got != want {
-			t.Errorf("%s: %q, want %q", source, got, want)
+		if id, commit := datasetOf(source); id != want[0] || commit != want[1] {
+			t.Errorf("%s: %q at %q, want %q", source, id, commit, want)
 		}
 	}
 }

@@ -85,6 +85,6 @@ func (n *node) published(ctx context.Context, r control.Record) (*Published, err
 	}
 	return &Published{
 		Run: n.Run, Tokenizer: n.tokenizer, Parameters: p, Epoch: r.Epoch, State: rootOf(r.State),
-		Loss: r.Loss() / float64(d.Tokens), Tokens: r.Tokens,
+		Members: d.Members, Loss: r.Loss() / float64(d.Tokens), Tokens: r.Tokens,
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"lockstep/config"
 	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
 	"lockstep/model"
 	"lockstep/observe"
 	"lockstep/stream"
@@ -16,15 +17,16 @@ import (
 
 // evaluation is the result of `lockstep eval`.
 type evaluation struct {
-	Model      string  `json:"model"`
-	Data       string  `json:"data"`
-	FirstRow   uint64  `json:"first_row"`
-	Rows       int     `json:"rows"`
-	Sequences  int     `json:"sequences"`
-	Tokens     uint64  `json:"tokens"`
-	Loss       float64 `json:"loss"`
-	LossBits   string  `json:"loss_sum_bits"` // of the float64 sum: equal on every machine
-	Perplexity float64 `json:"perplexity"`
+	Model      string        `json:"model"`
+	Parameters merkle.Digest `json:"parameters"` // their root, which the model's card states
+	Data       string        `json:"data"`
+	FirstRow   uint64        `json:"first_row"`
+	Rows       int           `json:"rows"`
+	Sequences  int           `json:"sequences"`
+	Tokens     uint64        `json:"tokens"`
+	Loss       float64       `json:"loss"`
+	LossBits   string        `json:"loss_sum_bits"` // of the float64 sum: equal on every machine
+	Perplexity float64       `json:"perplexity"`
 }
 
 func (a *app) eval() *cobra.Command {
@@ -48,8 +50,8 @@ func (a *app) eval() *cobra.Command {
 		if c.Output.JSON {
 			return a.printJSON(e)
 		}
-		fmt.Fprintf(a.stdout, "%s on %s, %d sequences, %s tokens: loss %.4f, perplexity %.2f\n",
-			e.Model, e.Data, e.Sequences, observe.Count(int64(e.Tokens)), e.Loss, e.Perplexity)
+		fmt.Fprintf(a.stdout, "%s on %s, %d sequences, %s tokens: loss %.4f, perplexity %.2f\nroot of the parameters %s\n",
+			e.Model, e.Data, e.Sequences, observe.Count(int64(e.Tokens)), e.Loss, e.Perplexity, e.Parameters)
 		return nil
 	})
 	return cmd
@@ -83,7 +85,7 @@ func evaluate(ctx context.Context, c config.Config, firstRow uint64) (*evaluatio
 		return nil, err
 	}
 	return &evaluation{
-		Model: c.Protocol.Model, Data: source.Name(), FirstRow: firstRow, Rows: len(work.Rows),
+		Model: c.Protocol.Model, Parameters: m.weights.Root(), Data: source.Name(), FirstRow: firstRow, Rows: len(work.Rows),
 		Sequences: work.Sequences, Tokens: sum.Tokens, Loss: sum.Mean(),
 		LossBits: fmt.Sprintf("%016x", math.Float64bits(sum.Loss)), Perplexity: math.Exp(sum.Mean()),
 	}, nil
