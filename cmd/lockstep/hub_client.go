@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 
@@ -27,6 +28,13 @@ func hubClient(ctx context.Context) (*client.Client, error) {
 	return client.New(c)
 }
 
+// progress is what a transfer needs of a terminal.
+type progress interface {
+	Progress(part float64, words ...string)
+	Status(format string, args ...any)
+	Line(format string, args ...any)
+}
+
 // hubSettings are those of the environment; transfers show on the verb's
 // terminal.
 func hubSettings(ctx context.Context) (client.Config, error) {
@@ -43,13 +51,13 @@ func hubSettings(ctx context.Context) (client.Config, error) {
 }
 
 // showTransfer shows a file on its way, and that it has arrived.
-func showTransfer(t *observe.Terminal, p client.Transfer) {
+func showTransfer(t progress, p client.Transfer) {
 	verb := "fetching"
 	if p.Upload {
 		verb = "sending"
 	}
 	if p.Done < p.Total {
-		t.Status("%s %s  %s of %s, %d %%", verb, p.Path, size(p.Done), size(p.Total), 100*p.Done/p.Total)
+		t.Progress(float64(p.Done)/float64(p.Total), fmt.Sprintf("%s of %s", size(p.Done), size(p.Total)), verb+" "+p.Path)
 		return
 	}
 	t.Status("")

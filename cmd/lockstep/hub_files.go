@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +14,7 @@ import (
 	"lockstep/config"
 	"lockstep/hub"
 	"lockstep/hub/client"
-	"lockstep/internal/fault"
+	"lockstep/internal/durable"
 	"lockstep/observe"
 )
 
@@ -176,99 +176,26 @@ func pullFile(ctx context.Context, s hub.Snapshot, path, to string) error {
 	if err := os.MkdirAll(filepath.Dir(target), 0o777); err != nil {
 		return err
 	}
-	out, err := os.Create(target)
+	return durable.Explain(target, putFile(target, f))
+}
+
+// putFile writes a file under a name of this process and then puts it in place,
+// so that nobody takes half of it for the whole.
+func putFile(target string, content io.Reader) error {
+	part := fmt.Sprintf("%s.%d.incomplete", target, os.Getpid())
+	f, err := os.Create(part)
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(out, f); err != nil {
-		out.Close()
-		return err
+	_, err = io.Copy(f, content)
+	if err == nil {
+		err = f.Sync()
 	}
-	return out.Close()
-}
-
-func (a *app) hubPush() *cobra.Command {
-	var message, tag string
-	var private bool
-	cmd := &cobra.Command{
-		Use:   "push FOLDER NAME",
-		Short: "Publish a folder's files as one commit",
-		Long: `Publish a folder's files as one commit on main, and tag it if asked to. The
-repository is made if it is not there. Files that are there already are not sent
-again; files of the repository that the folder does not have stay.
-
-` + repoHelp,
-		Args:    cobra.ExactArgs(2),
-		Example: "  lockstep hub push ./checkpoint alice/run --tag 12\n  lockstep hub push ./fineweb datasets/HuggingFaceFW/fineweb",
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(part, target)
 	}
-	config.AddFlags(cmd.Flags())
-	cmd.Flags().StringVar(&message, "message", "Upload a folder", "commit message")
-	cmd.Flags().StringVar(&tag, "tag", "", "tag for the commit")
-	cmd.Flags().BoolVar(&private, "private", false, "make a new repository private")
-	var folder string
-	body := a.hubVerb(func(ctx context.Context, _ config.Config, _ *observe.Terminal, repo *client.Repo, revision string) error {
-		if revision != "" {
-			return fault.Errorf(fault.Usage, "a push goes to main; leave out @%s", revision)
-		}
-		files, err := folderContents(folder)
-		if err != nil {
-			return err
-		}
-		if err := repo.Create(ctx, private); err != nil {
-			return err
-		}
-		head, err := repo.Resolve(ctx, "main")
-		if err != nil {
-			return err
-		}
-		commit, err := repo.Commit(ctx, hub.CommitRequest{Parent: head.ID, Message: message, Add: files})
-		if err == nil && tag != "" {
-			err = repo.Tag(ctx, tag, commit.ID)
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(a.stdout, commit.ID)
-		return nil
-	})
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		folder = args[0]
-		return body(cmd, args)
+	if err != nil {
+		return errors.Join(err, os.Remove(part))
 	}
-	return cmd
-}
-
-// folderContents lists the regular files of a folder, but for hidden folders.
-func folderContents(folder string) ([]hub.Content, error) {
-	var files []hub.Content
-	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && path != folder && strings.HasPrefix(d.Name(), ".") {
-			return filepath.SkipDir
-		}
-		info, err := os.Stat(path) // through links, as into a cache
-		if err != nil || !info.Mode().IsRegular() {
-			return err
-		}
-		name, err := filepath.Rel(folder, path)
-		if err != nil {
-			return err
-		}
-		files = append(files, hub.Content{Path: filepath.ToSlash(name), Size: info.Size(), Write: func(w io.Writer) error {
-			f, err := os.Open(path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			_, err = io.Copy(w, f)
-			return err
-		}})
-		return nil
-	})
-	if err == nil && len(files) == 0 {
-		err = fault.Errorf(fault.Usage, "%s has no files", folder)
-	}
-	return files, err
+	return durable.SyncDir(filepath.Dir(target))
 }

@@ -2,10 +2,17 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
+
+	"lockstep/hub/client"
 )
 
 // TestPullOffline pulls what the cache has into a folder, and says that it may
@@ -38,5 +45,98 @@ func TestUnusableToken(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := run([]string{"hub", "ls", "me/m"}, &out, &errs); code != 3 {
 		t.Errorf("exit code %d: %s", code, &errs)
+	}
+}
+
+// TestPullPutsWholeFiles: a file that is there is the old one or the new one, also
+// when the new one cannot be read to its end.
+func TestPullPutsWholeFiles(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := os.WriteFile(target, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	half := io.MultiReader(strings.NewReader("new"), iotest.ErrReader(errors.New("the line is dead")))
+	if err := putFile(target, half); err == nil || !strings.Contains(err.Error(), "the line is dead") {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(target); err != nil || string(got) != "old" {
+		t.Errorf("after a failure %q, %v", got, err)
+	}
+	if err := putFile(target, strings.NewReader("new")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(target); err != nil || string(got) != "new" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if names, _ := filepath.Glob(target + "*"); len(names) != 1 {
+		t.Errorf("left: %v", names)
+	}
+}
+
+// TestPushKeepsSecrets publishes a folder with hidden files and links: nothing is
+// sent that is not plainly there.
+func TestPushKeepsSecrets(t *testing.T) {
+	newEndpoint(t)
+	folder := folderOf(t, map[string][]byte{"config.json": []byte("{}"), ".env": []byte("KEY=1"), ".gitattributes": []byte("*.x filter=lfs\n")})
+	sub := filepath.Join(folder, "sub")
+	if err := errors.Join(os.Mkdir(sub, 0o755), os.WriteFile(filepath.Join(sub, "b"), []byte("b"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	outside := filepath.Join(t.TempDir(), "id_ed25519")
+	if err := os.WriteFile(outside, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("sub", "b"), filepath.Join(folder, "a")); err != nil {
+		t.Skip(err)
+	}
+	push := func(what string) (code int, said string) {
+		var out, errs bytes.Buffer
+		code = run([]string{"hub", "push", what, "me/m"}, &out, &errs)
+		return code, errs.String()
+	}
+	if code, said := push(folder); code != 0 || !strings.Contains(said, "left out: .env\n") {
+		t.Fatalf("exit code %d: %s", code, said)
+	}
+	var list listing
+	lockstep(t, &list, "hub", "ls", "me/m", "--json")
+	var names []string
+	for _, f := range list.Files {
+		names = append(names, f.Path)
+	}
+	if got := strings.Join(names, " "); got != ".gitattributes a config.json sub/b" {
+		t.Errorf("published %s", got)
+	}
+	link := filepath.Join(sub, "notes.txt")
+	for _, target := range []string{outside, filepath.Dir(outside), filepath.Join("..", "..", filepath.Base(filepath.Dir(outside)), "id_ed25519"), "nowhere"} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		if code, said := push(folder); code != 2 || !strings.Contains(said, link) {
+			t.Errorf("a link to %s: exit code %d: %s", target, code, said)
+		}
+		os.Remove(link)
+	}
+	if code, said := push(outside); code != 2 || !strings.Contains(said, "push the folder") {
+		t.Errorf("a file: exit code %d: %s", code, said)
+	}
+}
+
+// shown notes what a transfer shows.
+type shown []string
+
+func (s *shown) Progress(part float64, words ...string) {
+	*s = append(*s, fmt.Sprintf("%.2f %s", part, strings.Join(words, "; ")))
+}
+func (s *shown) Status(format string, args ...any) { *s = append(*s, fmt.Sprintf(format, args...)) }
+func (s *shown) Line(format string, args ...any)   { s.Status(format, args...) }
+
+func TestShowTransfer(t *testing.T) {
+	var s shown
+	showTransfer(&s, client.Transfer{Path: "model.safetensors", Done: 1 << 20, Total: 4 << 20})
+	showTransfer(&s, client.Transfer{Path: "a.bin", Upload: true, Done: 3 << 20, Total: 4 << 20})
+	showTransfer(&s, client.Transfer{Path: "a.bin", Upload: true, Done: 4 << 20, Total: 4 << 20})
+	want := []string{"0.25 1.0 MiB of 4.0 MiB; fetching model.safetensors", "0.75 3.0 MiB of 4.0 MiB; sending a.bin", "", "sending a.bin  4.0 MiB, done"}
+	if !slices.Equal(s, want) {
+		t.Errorf("%q", s)
 	}
 }
