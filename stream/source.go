@@ -13,7 +13,8 @@ import (
 // concurrent use.
 type Source interface {
 	// Name is the kind of source: "builtin/1", "parquet", "jsonl", "txt" or
-	// "mixed". It says nothing of where the files lie.
+	// "mixed", which says nothing of where the files lie; of text elsewhere it
+	// is the address, with the commit if it has one.
 	Name() string
 	// Identity covers what the source holds; peers compare it before they
 	// train together.

@@ -46,6 +46,7 @@ type Client struct {
 	follow  *http.Client
 	notice  func(error, time.Duration)
 	known   sync.Map // hosts that have answered: string -> struct{}
+	sound   sync.Map // hosts whose answer was of use: string -> struct{}
 	trusted atomic.Bool
 	idle    func()
 	sleep   func(context.Context, time.Duration) error
@@ -83,8 +84,12 @@ func (c *Client) Close() { c.idle() }
 // elsewhere that the address is right, and would rather wait than stop.
 func (c *Client) Trust() { c.trusted.Store(true) }
 
-// Offline says whether every request fails with ErrOffline.
-func (c *Client) Offline() bool { return c.offline }
+// Believed says whether a host is taken at its word: it has given an answer of
+// use before, or is trusted. Nonsense from it is a fault of the moment.
+func (c *Client) Believed(host string) bool {
+	_, sound := c.sound.Load(host)
+	return sound || c.trusted.Load()
+}
 
 // Request is one request, which may have to be sent more than once.
 type Request struct {
@@ -104,8 +109,9 @@ func (r Request) method() string { return first(r.Method, http.MethodGet) }
 
 // Do sends the request until an answer is there that no retry would change, and
 // gives it to take, which reads the body and does not close it. An error of take
-// without a fault's kind, as the end of a body before its time, is retried too.
-// The error is of ctx, of take, or an *Error.
+// without a fault's kind, as the end of a body before its time, is retried too;
+// so is a *Garbled, if the host is believed. The error is of ctx, of take, or an
+// *Error.
 func (c *Client) Do(ctx context.Context, r Request, take func(*http.Response) error) error {
 	target, err := url.Parse(r.URL)
 	if err != nil {
@@ -127,6 +133,8 @@ func (c *Client) Do(ctx context.Context, r Request, take func(*http.Response) er
 		failed, answered := err.(*Error)
 		switch {
 		case answered:
+		case errors.As(err, new(*Garbled)) && c.Believed(target.Host):
+			failed = &Error{Method: r.method(), URL: Bare(target), Err: err}
 		case errors.As(err, &typed):
 			return err
 		default:
@@ -196,6 +204,9 @@ func (c *Client) once(ctx context.Context, r Request, take func(*http.Response) 
 		err := take(response)
 		if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilence) {
 			return cause
+		}
+		if err == nil && !redirect { // a network with a login redirects too
+			c.sound.Store(request.URL.Host, struct{}{})
 		}
 		return err
 	}

@@ -209,11 +209,103 @@ func TestJSON(t *testing.T) {
 		strings.Repeat(" ", 2000): "longer than 1000",
 	} {
 		s := answers(t, text(body))
-		c, _ := client(t, s.URL, Policy{})
+		c, waits := client(t, s.URL, Policy{})
 		_, err := c.JSON(context.Background(), Request{URL: s.URL + "/p?q"}, 1000, &out)
 		if want == "" && (err != nil || out.A != 1) || want != "" && (err == nil || fault.KindOf(err) != fault.Damaged || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%.20q: %v", body, err)
 		}
+		if len(*waits) > 0 {
+			t.Errorf("%.20q: a stranger was asked again", body)
+		}
+	}
+}
+
+// TestGarbled: nonsense from a host that has made sense before is an outage.
+func TestGarbled(t *testing.T) {
+	page, good := text("<!doctype html><p>Log in"), text(`{"a":1}`)
+	bad := []http.HandlerFunc{page, text(`{"a":`), text(""), cut, page}
+	for name, trusted := range map[string]bool{"answered before": false, "trusted": true} {
+		turns := append(append([]http.HandlerFunc{}, bad...), good)
+		if !trusted {
+			turns = append([]http.HandlerFunc{good}, turns...)
+		}
+		s := answers(t, turns...)
+		c, waits := client(t, s.URL, Policy{})
+		var out struct{ A int }
+		get := func() error {
+			out.A = 0
+			_, err := c.JSON(context.Background(), Request{URL: s.URL + "/p?q"}, 1000, &out)
+			return err
+		}
+		if trusted {
+			c.Trust()
+		} else if err := get(); err != nil {
+			t.Fatal(err)
+		}
+		if err := get(); err != nil || out.A != 1 || len(*waits) != len(bad) {
+			t.Errorf("%s: %+v, %v, %d waits", name, out, err, len(*waits))
+		}
+	}
+	s := answers(t, good, page)
+	c, _ := client(t, s.URL, Policy{First: time.Minute, Longest: time.Minute, Patience: time.Second})
+	if _, err := get(c, s.URL); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := c.JSONBytes(context.Background(), Request{URL: s.URL + "/p?q"}, 1000)
+	if fault.KindOf(err) != fault.Network || !strings.Contains(err.Error(), "web page") || strings.Count(err.Error(), "/p") != 1 {
+		t.Errorf("pages for ever: %v", err)
+	}
+}
+
+// TestRedirectsProveNothing: a network with a login redirects everything.
+func TestRedirectsProveNothing(t *testing.T) {
+	s := answers(t, status(302, "Location", "/login"), text("<html>"))
+	c, _ := client(t, s.URL, Policy{})
+	if err := c.Do(context.Background(), Request{URL: s.URL, Stay: true}, func(*http.Response) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if host := c.Endpoint.Host; c.Believed(host) {
+		t.Errorf("%s is believed for a redirect", host)
+	}
+}
+
+// TestClosedConnection: what a person reads when a server hangs up.
+func TestClosedConnection(t *testing.T) {
+	s := answers(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	c, _ := client(t, s.URL, Policy{})
+	_, err := get(c, s.URL)
+	if fault.KindOf(err) != fault.Network || !strings.Contains(err.Error(), "was closed before") || !strings.Contains(err.Error(), "HF_ENDPOINT") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTries(t *testing.T) {
+	c, waits := client(t, "http://127.0.0.1:1", Policy{First: time.Second, Longest: 4 * time.Second, Patience: 30 * time.Second})
+	tries := c.Tries()
+	failed := func(n int) (err error) {
+		for range n {
+			err = tries.Failed(context.Background(), "http://h/p", errors.New("nothing"))
+		}
+		return err
+	}
+	if err := failed(3); err != nil || len(*waits) != 0 {
+		t.Fatalf("%v, waits of %v", err, *waits)
+	}
+	if err := failed(4); err != nil || len(*waits) != 4 || (*waits)[0] > 2*time.Second || (*waits)[3] < 4*time.Second {
+		t.Fatalf("%v, waits of %v", err, *waits)
+	}
+	tries.Progress()
+	if err := failed(3); err != nil || len(*waits) != 4 {
+		t.Fatalf("after progress: %v, waits of %v", err, *waits)
+	}
+	tries.since = tries.since.Add(-time.Minute) // as if the waits had been
+	if err := failed(1); fault.KindOf(err) != fault.Network || !strings.Contains(err.Error(), "GET http://h/p: nothing, after 4 tries in 1m") {
+		t.Errorf("%v", err)
+	}
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := c.Tries().Failed(stopped, "", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -7,5 +7,6 @@
 //	FromEnvironment  HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and their kin
 //	Client.Do        one request, tried until it is answered or given up
 //	Client.JSON      the same for an answer in JSON, checked and capped
+//	Client.Tries     patience with many requests that get nowhere together
 //	Error            why there is no answer, with the fault's kind
 package httpx

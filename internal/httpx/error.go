@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"lockstep/internal/fault"
@@ -29,10 +31,14 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s %s: ", e.Method, e.URL)
 	switch {
+	case errors.As(e.Err, new(*Garbled)):
+		text = e.Err.Error() // it names the address
 	case e.Status != 0:
 		text += fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
 	case isDial(e.Err):
 		text += fmt.Sprintf("no connection: %v", e.Err)
+	case isClosed(e.Err):
+		text += fmt.Sprintf("the connection was closed before the answer was there: %v", e.Err)
 	default:
 		text += e.Err.Error()
 	}
@@ -78,6 +84,10 @@ func (e *Error) advice() string {
 		return "the quota is used up: wait, use a token (HF_TOKEN), or ask less often"
 	case e.Status >= 500:
 		return "the server is in trouble: try again later"
+	case isClosed(e.Err):
+		return "the server or a proxy before it is in trouble: try again later, and check HF_ENDPOINT"
+	case errors.Is(e.Err, errSilence):
+		return "the network or the server is in trouble: try again later"
 	case isDial(e.Err):
 		return "check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use what is in the cache"
 	}
@@ -91,12 +101,27 @@ func isDial(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns)
 }
 
+// isClosed says whether a connection came about and ended too early.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
 // Lasting says whether a failed exchange would fail again: the certificate is
 // wrong.
 func Lasting(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	return errors.As(err, &certificate)
 }
+
+// Garbled is an answer that is not what belongs there: a web page instead of
+// bytes, JSON that is cut short, a range that nobody asked for. From a host that
+// is believed it is tried again like an outage; from any other it ends the
+// request, for an address may be wrong, or somebody has to log in. Err has a
+// fault's kind and names the address.
+type Garbled struct{ Err error }
+
+func (e *Garbled) Error() string { return e.Err.Error() }
+func (e *Garbled) Unwrap() error { return e.Err }
 
 // ErrOffline is a request that HF_HUB_OFFLINE forbids.
 var ErrOffline = errors.New("HF_HUB_OFFLINE is set, and this is not in the cache")

@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -44,6 +45,42 @@ func (p Policy) backoff(try int) time.Duration {
 		d = p.First << try
 	}
 	return d + rand.N(d/4+1)
+}
+
+// Tries bounds work of many requests that each succeed and together may get
+// nowhere. It is not safe for concurrent use.
+type Tries struct {
+	client *Client
+	since  time.Time // of the last progress
+	idle   int       // failures since then
+}
+
+// free is how many failures in a row are not waited for.
+const free = 3
+
+// Tries begins to count.
+func (c *Client) Tries() *Tries { return &Tries{client: c, since: time.Now()} }
+
+// Progress forgets all failures so far.
+func (t *Tries) Progress() { t.since, t.idle = time.Now(), 0 }
+
+// Failed waits before the next try, but not for the first few. When the
+// patience is over since the last progress, it returns an *Error for the
+// request to address, else nil or ctx's error.
+func (t *Tries) Failed(ctx context.Context, address string, err error) error {
+	t.idle++
+	if t.idle <= free {
+		return ctx.Err()
+	}
+	failed := &Error{Method: http.MethodGet, URL: address, Tries: t.idle, Spent: time.Since(t.since), Err: err}
+	wait := t.client.policy.backoff(t.idle - free - 1)
+	if failed.Spent+wait > t.client.policy.Patience {
+		return failed
+	}
+	if wait >= noticed {
+		t.client.notice(failed, wait)
+	}
+	return t.client.sleep(ctx, wait)
 }
 
 // Retriable lists the statuses that a later try may change.

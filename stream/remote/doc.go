@@ -3,7 +3,7 @@
 // bytes. It knows nothing of what is in them.
 //
 //	ParseName  hf://datasets/OWNER/NAME@REVISION/PATH
-//	Repo.Pin   the commit behind a revision
+//	Pin        the commit behind a revision
 //	Repo.List  the files below a path, or of a configuration of the card
 //	Repo.Range bytes of one of them, resumed, renewed, and checked to be the
 //	           same file's throughout

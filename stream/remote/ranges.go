@@ -28,24 +28,29 @@ type location struct {
 // maxHops is how many redirects lead to a file at the most.
 const maxHops = 5
 
-// Limits of what one call of Range bears.
-const (
-	renewals = 3   // times in a row that a signed address turns out to be expired
-	breaks   = 100 // answers that break off
-)
+// renewals is how many times in a row a signed address may turn out to be
+// expired.
+const renewals = 3
+
+// progress is how many bytes make a server that breaks off one that works: with
+// fewer, its answers count as failed tries.
+const progress = 64 << 10
 
 // Range returns n bytes of a file from offset. An answer that breaks off is
-// taken up where it ended, an expired address is asked for again. Bytes of
-// another file than the listed one, by length or ETag, are a *ChangedError.
+// taken up where it ended, an expired address is asked for again, and so is one
+// that leads to something else than bytes, all with the client's patience. Bytes
+// of another file than the listed one, by length or ETag, are a *ChangedError.
 func (r *Repo) Range(ctx context.Context, f File, offset, n int64) ([]byte, error) {
 	if offset < 0 || n < 0 || offset > f.Size-n {
 		return nil, fault.Errorf(fault.Damaged, "%s: bytes %d to %d of a file of %d", f.Path, offset, offset+n, f.Size)
 	}
-	fetch := &fetch{repo: r, file: f, offset: offset, buf: make([]byte, n)}
-	hops, expired, broken := 0, 0, 0
-	for fetch.got < n {
-		before := fetch.got
+	fetch := &fetch{repo: r, file: f, offset: offset, last: offset + n - 1}
+	tries, worked := r.client.Tries(), 0 // bytes that were there at the last progress
+	hops, expired := 0, 0
+	for int64(len(fetch.buf)) < n {
+		before := len(fetch.buf)
 		err := fetch.request(ctx)
+		var astray *astrayError
 		switch {
 		case fetch.expired(err):
 			if expired++; expired > renewals {
@@ -53,13 +58,25 @@ func (r *Repo) Range(ctx context.Context, f File, offset, n int64) ([]byte, erro
 			}
 			r.forget(f)
 			hops = 0
+		case errors.As(err, &astray):
+			r.forget(f)
+			hops = 0
+			if err := tries.Failed(ctx, r.address(f), astray.garbled); err != nil {
+				return nil, err
+			}
 		case err != nil:
 			return nil, fetch.explain(err)
-		case fetch.got > before:
-			if broken++; broken > breaks && fetch.got < n {
-				return nil, fault.Errorf(fault.Network, "%s: the answer broke off %d times; %d of %d bytes are there", r.address(f), broken, fetch.got, n)
-			}
+		case len(fetch.buf) > before:
 			hops, expired = 0, 0
+			if len(fetch.buf)-worked >= progress {
+				tries.Progress()
+				worked = len(fetch.buf)
+			}
+			if got := int64(len(fetch.buf)); got < n {
+				if err := tries.Failed(ctx, r.address(f), fmt.Errorf("the answers break off, and %d of %d bytes are there", got, n)); err != nil {
+					return nil, err
+				}
+			}
 		default: // a redirect
 			if hops++; hops > maxHops {
 				return nil, fault.Errorf(fault.Network, "%s: more than %d redirects", r.address(f), maxHops)
@@ -103,16 +120,16 @@ type fetch struct {
 	repo   *Repo
 	file   File
 	offset int64
-	buf    []byte
-	got    int64 // bytes of buf that are there
-	signed bool  // the last request went to a redirect's address
+	last   int64  // byte of the range
+	buf    []byte // what is there of it
+	signed bool   // the last request went to a redirect's address
 }
 
 // request asks for what is missing. After a redirect, err is nil and nothing
 // more is there.
 func (f *fetch) request(ctx context.Context) error {
 	place := f.repo.place(f.file)
-	first, last := f.offset+f.got, f.offset+int64(len(f.buf))-1
+	first, last := f.offset+int64(len(f.buf)), f.last
 	header := http.Header{
 		"Range":           {fmt.Sprintf("bytes=%d-%d", first, last)},
 		"Accept-Encoding": {"identity"},
@@ -130,7 +147,7 @@ func (f *fetch) request(ctx context.Context) error {
 			return f.redirect(answer)
 		}
 		if err := f.check(answer, first, last); err != nil {
-			return err
+			return f.astray(answer.Request.URL.Host, err)
 		}
 		return f.read(answer, last-first+1)
 	})
@@ -144,10 +161,10 @@ func (f *fetch) redirect(answer *http.Response) error {
 	}
 	next, err := answer.Location()
 	if err != nil {
-		return fault.Errorf(fault.Network, "%s: a redirect to nowhere: %w", f.repo.address(f.file), err)
+		return f.garbled("a redirect to nowhere: %w", err)
 	}
 	if next.Scheme != "https" && next.Scheme != answer.Request.URL.Scheme || next.Host == "" {
-		return fault.Errorf(fault.Network, "%s: a redirect to %s://%s is not followed", f.repo.address(f.file), next.Scheme, next.Host)
+		return f.garbled("a redirect to %s://%s is not followed", next.Scheme, next.Host)
 	}
 	vouched := answer.Header.Get("X-Linked-Etag") != ""
 	f.repo.change(f.file, func(l *location) {
@@ -188,22 +205,22 @@ func (f *fetch) check(answer *http.Response, first, last int64) error {
 	}
 	h := answer.Header
 	if e := h.Get("Content-Encoding"); e != "" && e != "identity" {
-		return fault.Errorf(fault.Network, "%s: the answer is packed with %.20s, which nobody asked for", f.repo.address(f.file), e)
+		return f.garbled("the answer is packed with %.20s, which nobody asked for", e)
 	}
 	var from, to, size int64
 	if m := contentRange.FindStringSubmatch(h.Get("Content-Range")); answer.StatusCode == http.StatusPartialContent && m != nil {
 		from, to, size = number(m[1]), number(m[2]), number(m[3])
-	} else if answer.StatusCode == http.StatusOK && first == 0 && last == f.file.Size-1 {
-		from, to, size = 0, last, answer.ContentLength // all was asked for
+	} else if whole := first == 0 && last == f.file.Size-1; whole && answer.StatusCode == http.StatusOK && answer.ContentLength != 0 && !strings.HasPrefix(h.Get("Content-Type"), "text/html") {
+		from, to, size = 0, last, answer.ContentLength
 	} else {
-		return fault.Errorf(fault.Network, "%s: status %d, type %.60q, range %.60q came where bytes %d to %d belong; does this server serve ranges, and does the network want a login first?",
-			f.repo.address(f.file), answer.StatusCode, h.Get("Content-Type"), h.Get("Content-Range"), first, last)
+		return f.garbled("status %d, type %.60q, range %.60q came where bytes %d to %d belong; does this server serve ranges, and does the network want a login first?",
+			answer.StatusCode, h.Get("Content-Type"), h.Get("Content-Range"), first, last)
 	}
 	switch {
 	case size != f.file.Size && size >= 0:
 		return f.changed(fmt.Sprintf("its size is %d, not %d", size, f.file.Size))
 	case from != first || to < from || to > last || answer.ContentLength >= 0 && answer.ContentLength != to-from+1:
-		return fault.Errorf(fault.Network, "%s: bytes %d to %d, %d in number, came where %d to %d belong", f.repo.address(f.file), from, to, answer.ContentLength, first, last)
+		return f.garbled("bytes %d to %d, %d in number, came where %d to %d belong", from, to, answer.ContentLength, first, last)
 	}
 	return f.checkETag(h.Get("ETag"))
 }
@@ -227,13 +244,46 @@ func (f *fetch) checkETag(etag string) error {
 	return nil
 }
 
-// read fills the buffer. What came before an answer broke off counts; the
-// error is nil then, for the next request goes on from there.
+// read takes up to want bytes, and memory for them as they come. What came
+// before an answer broke off counts; the error is nil then, for the next request
+// goes on from there.
 func (f *fetch) read(answer *http.Response, want int64) error {
-	n, err := io.ReadFull(answer.Body, f.buf[f.got:f.got+want])
-	f.got += int64(n)
-	if n > 0 {
-		return nil
+	before := len(f.buf)
+	for want > 0 {
+		step := int(min(want, max(int64(len(f.buf)), progress)))
+		f.buf = slices.Grow(f.buf, step)
+		n, err := io.ReadFull(answer.Body, f.buf[len(f.buf):len(f.buf)+step])
+		f.buf = f.buf[:len(f.buf)+n]
+		want -= int64(n)
+		if err != nil && len(f.buf) > before {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// garbled is an answer that is no part of a file.
+func (f *fetch) garbled(format string, args ...any) error {
+	return &httpx.Garbled{Err: fault.Errorf(fault.Network, "%s: "+format, append([]any{f.repo.address(f.file)}, args...)...)}
+}
+
+// astrayError is a garbled answer from the address of a redirect: a network with
+// a login may have sent us there, so the Hub has to be asked again.
+type astrayError struct{ garbled *httpx.Garbled }
+
+func (e *astrayError) Error() string { return e.garbled.Error() }
+func (e *astrayError) Unwrap() error { return e.garbled.Err }
+
+// astray turns a garbled answer of a redirect's address into an *astrayError, if
+// that host or the Hub is believed.
+func (f *fetch) astray(host string, err error) error {
+	var garbled *httpx.Garbled
+	client := f.repo.client
+	if f.signed && errors.As(err, &garbled) && (client.Believed(host) || client.Believed(client.Endpoint.Host)) {
+		return &astrayError{garbled}
 	}
 	return err
 }

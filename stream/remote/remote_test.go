@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -255,6 +257,82 @@ func TestMoved(t *testing.T) {
 	var changed *ChangedError
 	if err := read(); !errors.As(err, &changed) {
 		t.Errorf("another ETag of one store: %v", err)
+	}
+}
+
+// TestTrickle: a server that sends a byte an answer is waited for longer and
+// longer, and then given up.
+func TestTrickle(t *testing.T) {
+	h := fakehub.New(t)
+	h.Files["a"] = file(2000)
+	r := pin(t, h, "")
+	c, err := httpx.New(httpx.Options{Endpoint: h.Hub.URL, Policy: httpx.Policy{First: 40 * time.Millisecond, Patience: 300 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	r.client = c
+	h.Log()
+	h.Change(func() { h.Cut = func(*http.Request, int) int { return 1 } })
+	_, err = r.Range(ctx, fileOf(h, "a"), 0, 2000)
+	if fault.KindOf(err) != fault.Network || !strings.Contains(err.Error(), "of 2000 bytes are there") || !strings.Contains(err.Error(), "tries") {
+		t.Errorf("%v", err)
+	}
+	if n := len(h.Log()); n > 12 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestManyBreaks: a server that always breaks off, but far enough, works.
+func TestManyBreaks(t *testing.T) {
+	h := fakehub.New(t)
+	h.Files["a"] = file(150 * progress)
+	h.Cut = func(q *http.Request, _ int) int {
+		if q.URL.Query().Has("signature") {
+			return progress
+		}
+		return -1
+	}
+	got, err := pin(t, h, "").Range(ctx, fileOf(h, "a"), 0, 150*progress)
+	if err != nil || !bytes.Equal(got, h.Files["a"]) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestPagesForAWhile: web pages from everywhere, and a redirect of everything to
+// a page, cost time only once the Hub has answered.
+func TestPagesForAWhile(t *testing.T) {
+	portal := httptest.NewServer(http.HandlerFunc(fakehub.Page))
+	defer portal.Close()
+	for name, answer := range map[string]http.HandlerFunc{
+		"pages":       fakehub.Page,
+		"redirects":   fakehub.Status(http.StatusFound, "Location", portal.URL+"/login"),
+		"to nowhere":  fakehub.Status(http.StatusFound),
+		"empty":       fakehub.Status(http.StatusOK),
+		"empty parts": fakehub.Status(http.StatusPartialContent, "Content-Range", "bytes 10-29/1000"),
+	} {
+		for _, whole := range []bool{false, true} {
+			h := fakehub.New(t)
+			h.Files["a"] = file(1000)
+			f, r := fileOf(h, "a"), pin(t, h, "")
+			first, n := int64(10), int64(20)
+			if whole {
+				first, n = 0, 1000
+			}
+			var asked atomic.Int64
+			h.Change(func() {
+				h.Fault = func(*http.Request, int) http.HandlerFunc {
+					if asked.Add(1) > 9 {
+						return nil
+					}
+					return answer
+				}
+			})
+			got, err := r.Range(ctx, f, first, n)
+			if err != nil || !bytes.Equal(got, h.Files["a"][first:first+n]) {
+				t.Errorf("%s, whole %v: %v", name, whole, err)
+			}
+		}
 	}
 }
 

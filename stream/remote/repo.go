@@ -82,7 +82,10 @@ func (r *Repo) List(ctx context.Context, path string) ([]File, error) {
 			return nil, fault.Errorf(fault.Damaged, "the list of files names %q twice", files[i].Path)
 		}
 	}
-	if len(files) == 0 {
+	switch {
+	case len(files) == 0 && strings.HasSuffix(path, ".parquet"):
+		return nil, fault.Errorf(fault.Refused, "there is no file %q in %s at %s; check the path", path, r.Name, r.Commit)
+	case len(files) == 0:
 		return nil, fault.Errorf(fault.Config, "there is no .parquet file at %q of %s at %s; other kinds of file can be read from a local folder only", path, r.Name, r.Commit)
 	}
 	return files, nil
@@ -117,6 +120,9 @@ func (r *Repo) configFiles(ctx context.Context, name string, absent error) ([]Fi
 		return nil, err
 	}
 	at := slices.IndexFunc(i.Card.Configs, func(c config) bool { return c.Name == name })
+	if at < 0 && len(i.Card.Configs) == 0 {
+		return nil, fault.Errorf(fault.Refused, "%w; the dataset's card declares no configurations", absent)
+	}
 	if at < 0 {
 		var names []string
 		for _, c := range i.Card.Configs {

@@ -99,7 +99,7 @@ func (r *Repo) tree(ctx context.Context, folder string) ([]File, error) {
 			return nil, fault.Errorf(fault.Damaged, "the list of files of %s does not end", r.Name)
 		}
 		seen[address] = true
-		data, header, err := r.client.Bytes(ctx, httpx.Request{URL: address}, maxTreePage)
+		data, header, err := r.client.JSONBytes(ctx, httpx.Request{URL: address}, maxTreePage)
 		if err != nil {
 			return nil, err
 		}

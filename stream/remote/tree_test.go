@@ -59,13 +59,24 @@ func TestList(t *testing.T) {
 		"sample-9BT":       `configurations are ["default" "sample-350BT" "loop"]`,
 		"sample/9BT":       "EntryNotFound",
 		"loop":             "does not exist",
-		"data/b.parquet":   "no .parquet file",
+		"data/b.parquet":   `no file "data/b.parquet"`,
 		"sample/350BT/abc": "404",
 	} {
 		_, err := r.List(ctx, path)
 		if err == nil || !strings.Contains(fmt.Sprintf("%v %+v", err, code(err)), says) {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// TestNoConfigurations: a name that is neither folder nor configuration, of a
+// dataset that declares none.
+func TestNoConfigurations(t *testing.T) {
+	h := fakehub.New(t)
+	h.Files["data/a.parquet"] = file(10)
+	_, err := pin(t, h, "").List(ctx, "sample")
+	if fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), "declares no configurations") || strings.Contains(err.Error(), "[]") {
+		t.Errorf("%v", err)
 	}
 }
 
