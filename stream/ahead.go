@@ -21,6 +21,7 @@ type planner struct {
 	// locate returns the chunk that holds a row, its size, and the first row
 	// behind it.
 	locate  func(ctx context.Context, row uint64) (c chunk, size int64, next uint64, err error)
+	key     func(ctx context.Context, c chunk) (string, error) // in the cache
 	workers int
 
 	mu     sync.Mutex

@@ -166,6 +166,18 @@ func (l *loader) forgetAhead() {
 	l.announceRoom()
 }
 
+// forget drops what is in memory of a file.
+func (l *loader) forget(file int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range slices.Clone(l.order) {
+		if c.file == file && l.held[c].done() {
+			l.drop(c)
+		}
+	}
+	l.announceRoom()
+}
+
 func (l *loader) close() {
 	l.mu.Lock()
 	l.closed = true

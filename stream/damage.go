@@ -34,6 +34,7 @@ const (
 	adviceFetch = "fetch the file again, or take it out of the source"
 	adviceWrite = "write it again, or take it out of the source"
 	adviceAgain = "the bytes came so; nothing of them was kept. Try again, and if it stays so take another revision"
+	adviceCount = "the count is no longer kept: start again, and if it stays so take another revision"
 	adviceStill = "leave the files of a source alone while it is in use, and start again"
 )
 
@@ -82,6 +83,12 @@ func fromFileSystem(err error) bool {
 func notSeen(err error) bool {
 	var typed fault.Faulter
 	return errors.As(err, &typed) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// undecodable says whether err is about bytes that are not what they should be,
+// and so might be others if they were fetched again.
+func undecodable(err error) bool {
+	return errors.As(err, new(*DamageError)) && !asUnfit(err)
 }
 
 // lasting says whether err is about the bytes of a file, and so will not go

@@ -15,7 +15,6 @@ import (
 	"lockstep/internal/httpx"
 	"lockstep/internal/merkle"
 	"lockstep/stream/remote"
-	"lockstep/stream/store"
 )
 
 // hubSource is the parquet files of a dataset on the Hub, at one commit. Of a
@@ -30,7 +29,7 @@ type hubSource struct {
 	identity merkle.Digest
 
 	client  *httpx.Client
-	store   *store.Store
+	shelf   *shelf
 	slots   chan struct{} // one for each request in flight
 	pages   *pageCache
 	loader  *loader
@@ -38,7 +37,8 @@ type hubSource struct {
 
 	opening singleflight.Group
 	mu      sync.Mutex
-	opened  []openedFile // used last at the end
+	opened  []openedFile          // used last at the end
+	renewed map[int]merkle.Digest // by file: of a footer that was fetched again
 }
 
 // openedFile is a file whose footer was read.
@@ -67,11 +67,11 @@ func (r Remote) openHub(ctx context.Context, name string) (_ Source, err error) 
 		return nil, err
 	}
 	s := &hubSource{
-		name: n, client: client, store: cache,
+		name: n, client: client, shelf: cache, renewed: map[int]merkle.Digest{},
 		slots: make(chan struct{}, r.Requests), pages: &pageCache{budget: pageCacheBytes},
 	}
 	s.loader = newLoader(r.Memory, s.fetch)
-	s.planner = &planner{loader: s.loader, locate: s.locate, workers: r.Requests}
+	s.planner = &planner{loader: s.loader, locate: s.locate, key: s.keyOf, workers: r.Requests}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -86,12 +86,14 @@ func (r Remote) openHub(ctx context.Context, name string) (_ Source, err error) 
 	total := uint64(0)
 	for _, h := range s.heads {
 		if h.Rows > maxRows-total {
+			s.recount(s.files...)
 			return nil, fault.Errorf(fault.Damaged, "%s: its files claim more than 2^62 rows", s.name)
 		}
 		total += h.Rows
 		s.ends = append(s.ends, total)
 	}
 	if total == 0 {
+		s.recount(s.files...)
 		return nil, noRows(name)
 	}
 	s.identity = s.digest()
@@ -148,15 +150,20 @@ func (s *hubSource) Text(ctx context.Context, row uint64) (Row, error) {
 		return Row{}, err
 	}
 	number, inside := s.find(row)
-	file, err := s.file(ctx, number)
-	if err != nil {
-		return Row{}, err
+	for try := 0; ; try++ {
+		file, err := s.file(ctx, number)
+		if err != nil {
+			return Row{}, err
+		}
+		text, null, err := file.text(ctx, inside)
+		if errors.Is(err, errRenewed) && try < 2 {
+			continue
+		}
+		if err != nil {
+			return Row{}, err
+		}
+		return newRow(text, null, s.files[number].Path, inside), nil
 	}
-	text, null, err := file.text(ctx, inside)
-	if err != nil {
-		return Row{}, err
-	}
-	return newRow(text, null, s.files[number].Path, inside), nil
 }
 
 // find returns the file that holds a row, and the row's number in it.
@@ -177,6 +184,18 @@ func (s *hubSource) locate(ctx context.Context, row uint64) (c chunk, size int64
 	group, at := file.find(inside)
 	g := &file.column.Groups[group]
 	return chunk{number, group}, g.End - g.Start, row + uint64(g.Rows-at), nil
+}
+
+// keyOf is the key of a chunk in the cache.
+func (s *hubSource) keyOf(ctx context.Context, c chunk) (string, error) {
+	file, err := s.file(ctx, c.file)
+	if err == nil && c.part >= len(file.column.Groups) {
+		err = errRenewed
+	}
+	if err != nil {
+		return "", err
+	}
+	return s.columnKey(s.files[c.file], file, c.part), nil
 }
 
 // file returns an opened file. Whoever asks first reads the footer for all.
@@ -237,3 +256,8 @@ func (s *hubSource) Close() error {
 // offline says whether err is the lack of something in the cache while the
 // network may not be used.
 func offline(err error) bool { return errors.Is(err, httpx.ErrOffline) }
+
+// unreachable says whether a server gave no answer of use, whatever it was asked.
+func unreachable(err error) bool {
+	return fault.KindOf(err) == fault.Network || errors.As(err, new(*httpx.Garbled))
+}

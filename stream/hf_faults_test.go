@@ -229,6 +229,7 @@ func TestHubRefusals(t *testing.T) {
 		"not parquet":   {hubName, func(h *fakehub.Hub, _ *Remote) { h.Files["sample/001.parquet"] = []byte("a text that is no parquet") }, fault.Damaged, []string{"sample/001.parquet", "footer", "PAR1"}},
 		"cut off":       {hubName, func(h *fakehub.Hub, _ *Remote) { h.Files["sample/001.parquet"] = h.Files["sample/000.parquet"][:900] }, fault.Damaged, []string{"sample/001.parquet", "PAR1"}},
 		"an empty file": {hubName, func(h *fakehub.Hub, _ *Remote) { h.Files["sample/001.parquet"] = nil }, fault.Damaged, []string{"too few"}},
+		"no such file":  {"hf://datasets/org/fineweb/sample/nope.parquet", nil, fault.Refused, []string{`no file "sample/nope.parquet"`}},
 		"only text":     {hubName, func(h *fakehub.Hub, _ *Remote) { h.Files = map[string][]byte{"sample/a.txt": []byte("x")} }, fault.Config, []string{"no .parquet file"}},
 		"unknown kind":  {"s3://bucket/x", nil, fault.Config, []string{"hf:// and rows://"}},
 		"rows, short":   {"rows://org/fineweb", nil, fault.Config, []string{"CONFIG"}},
@@ -291,21 +292,72 @@ func TestRemoteColumnRefusals(t *testing.T) {
 // TestChangedInUse: the source notices another file under the pinned commit,
 // and another revision of rows.
 func TestChangedInUse(t *testing.T) {
-	h, _ := hubOf(t, texts(300))
-	src, rows := openWith(t, reach(h), hubName), openWith(t, reach(h), "rows://org/fineweb/default")
-	if _, err := src.Text(ctx, 0); err != nil {
-		t.Fatal(err)
+	for _, direct := range []bool{false, true} {
+		h, _ := hubOf(t, texts(300))
+		h.Direct = direct
+		src, rows := openWith(t, reach(h), hubName), openWith(t, reach(h), "rows://org/fineweb/default")
+		if _, err := src.Text(ctx, 0); err != nil {
+			t.Fatal(err)
+		}
+		h.Change(func() { // of the same length: only the ETag tells
+			other := bytes.Clone(h.Files[firstFile])
+			other[10] ^= 1
+			h.Files[firstFile] = other
+		})
+		var changed *remote.ChangedError
+		if _, err := src.Text(ctx, 200); !errors.As(err, &changed) || !strings.Contains(err.Error(), "ETag") && !strings.Contains(err.Error(), "digest") {
+			t.Errorf("direct %v: %v", direct, err)
+		}
+		h.Change(func() { h.Commit = strings.Repeat("e", 40) })
+		if _, err := rows.Text(ctx, 200); fault.KindOf(err) != fault.Damaged || !strings.Contains(err.Error(), "changed from revision") {
+			t.Errorf("%v", err)
+		}
 	}
-	h.Change(func() {
-		h.Files["sample/000.parquet"] = wideFile(t, texts(301), 40)
-		h.Commit = strings.Repeat("e", 40)
-	})
-	var changed *remote.ChangedError
-	if _, err := src.Text(ctx, 200); !errors.As(err, &changed) && fault.KindOf(err) != fault.Refused {
-		t.Errorf("%v", err)
-	}
-	if _, err := rows.Text(ctx, 200); fault.KindOf(err) != fault.Damaged || !strings.Contains(err.Error(), "changed from revision") {
-		t.Errorf("%v", err)
+}
+
+// TestReopenedWhileAway: a run goes on with what the cache knows of a server that
+// is away; a person is told how to.
+func TestReopenedWhileAway(t *testing.T) {
+	for name, down := range map[string]http.HandlerFunc{"503": fakehub.Status(503), "pages": fakehub.Page} {
+		h, _ := hubOf(t, texts(200))
+		r := reach(h)
+		r.CacheDir = t.TempDir()
+		r.Policy.Strangers, r.Policy.Patience = 2, 20*time.Millisecond
+		const rowsName = "rows://org/fineweb/default"
+		src := openWith(t, r, rowsName)
+		want, err := src.Text(ctx, 150)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned := openWith(t, r, hubName).Name()
+		h.Change(func() { h.Fault = always(down) })
+		if _, err := r.Open(ctx, rowsName); err == nil || !strings.Contains(err.Error(), "HF_HUB_OFFLINE=1") || !strings.Contains(err.Error(), h.Commit) {
+			t.Errorf("%s: rows for a person: %v", name, err)
+		}
+		if _, err := r.Open(ctx, hubName); err == nil || !strings.Contains(err.Error(), "use "+pinned+" to go on") {
+			t.Errorf("%s: a branch: %v", name, err)
+		}
+		if _, err := r.Open(ctx, pinned); err != nil {
+			t.Errorf("%s: a commit: %v", name, err)
+		}
+		var told []error
+		r.Steady = true
+		r.Notice = func(err error, wait time.Duration) {
+			if wait == 0 {
+				told = append(told, err)
+			}
+		}
+		again := openWith(t, r, rowsName)
+		if got, err := again.Text(ctx, 150); err != nil || got != want || again.Identity() != src.Identity() {
+			t.Errorf("%s: rows for a run: %+v, %v", name, got, err)
+		}
+		if len(told) != 1 || !strings.Contains(told[0].Error(), "from the cache") {
+			t.Errorf("%s: told %v", name, told)
+		}
+		r.CacheDir = t.TempDir()
+		if _, err := r.Open(ctx, rowsName); err == nil {
+			t.Errorf("%s: nothing is in the cache, and no error", name)
+		}
 	}
 }
 

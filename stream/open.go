@@ -29,8 +29,11 @@ type Remote struct {
 	// Steady is for runs: that the files have a column of texts is seen when they
 	// are opened; and once a source is open, from the cache it may be, its server
 	// is tried with all patience even if it never answered this process.
+	// Rows of the rows API open from the cache when their server is away.
 	Steady bool
-	// Notice, if set, is told of a failure that is tried again some seconds later.
+	// Notice, if set, is told of a failure that is tried again after a wait, and
+	// without a wait of one that is not: a cache that cannot keep something, or
+	// a server that is away while the cache has what is needed.
 	Notice func(err error, wait time.Duration)
 
 	// Progress, if set, is told of work that takes long: opening a source of
@@ -99,10 +102,11 @@ func (r Remote) client(endpoint, token string) (*httpx.Client, error) {
 	return httpx.New(httpx.Options{Endpoint: endpoint, Token: token, Offline: r.Offline, Agent: r.Agent, Policy: r.Policy, Notice: r.Notice})
 }
 
-// cache opens the cache on disk; nil if there is none.
-func (r Remote) cache() (*store.Store, error) {
+// cache opens the cache on disk, if there is one.
+func (r Remote) cache() (*shelf, error) {
 	if r.CacheDir == "" {
-		return nil, nil
+		return &shelf{}, nil
 	}
-	return store.Open(r.CacheDir, r.CacheBytes)
+	s, err := store.Open(r.CacheDir, r.CacheBytes)
+	return &shelf{Store: s, notice: r.Notice}, err
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"lockstep/internal/fault"
 )
 
 // Fetched is what Prefill has done so far.
@@ -15,53 +17,105 @@ type Fetched struct {
 
 // Prefill brings the rows of segments into the cache on disk, several requests
 // at a time, and calls progress after each chunk. Text on this machine needs
-// nothing. The first error ends it; what is there by then stays there.
+// nothing. The first error ends it; what is there by then stays there. That a
+// chunk is not in the cache afterwards is an error too: fault.Config if nothing
+// could be kept there from the start, else fault.Environment.
 func Prefill(ctx context.Context, src Source, segments []Segment, progress func(Fetched)) error {
 	var p *planner
+	var cache *shelf
 	switch s := src.(type) {
 	case *hubSource:
-		p = s.planner
+		p, cache = s.planner, s.shelf
 	case *rowsSource:
-		p = s.planner
+		p, cache = s.planner, s.shelf
 	default:
 		return nil
 	}
-	type sized struct {
-		chunk
-		size int64
+	if cache.Store == nil {
+		return fault.Errorf(fault.Config, "there is no cache to fetch into: name a folder with --cache")
 	}
-	var chunks []sized
-	seen := map[chunk]bool{}
-	for _, s := range segments {
-		for row := s.First; row < s.First+s.Rows; {
-			c, size, next, err := p.locate(ctx, row)
-			if err != nil {
-				return err
-			}
-			if !seen[c] {
-				seen[c] = true
-				chunks = append(chunks, sized{c, size})
-			}
-			row = next
-		}
+	chunks, err := p.chunksOf(ctx, segments)
+	if err != nil {
+		return err
 	}
 	var mu sync.Mutex // guards done
 	done := Fetched{AllChunks: len(chunks)}
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(p.workers)
-	for _, c := range chunks {
+	for i := range chunks {
 		group.Go(func() error {
-			data, err := p.loader.get(working, c.chunk, c.size)
+			n, err := p.bring(working, &chunks[i], cache)
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			done.Chunks++
-			done.Bytes += int64(len(data))
+			done.Bytes += int64(n)
 			progress(done)
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return allKept(chunks, cache)
+}
+
+// wanted is a chunk to fetch.
+type wanted struct {
+	chunk
+	size int64
+	key  string // in the cache, once it was fetched
+}
+
+// chunksOf lists the chunks of segments, each once.
+func (p *planner) chunksOf(ctx context.Context, segments []Segment) ([]wanted, error) {
+	var chunks []wanted
+	seen := map[chunk]bool{}
+	for _, s := range segments {
+		for row := s.First; row < s.First+s.Rows; {
+			c, size, next, err := p.locate(ctx, row)
+			if err != nil {
+				return nil, err
+			}
+			if !seen[c] {
+				seen[c] = true
+				chunks = append(chunks, wanted{chunk: c, size: size})
+			}
+			row = next
+		}
+	}
+	return chunks, nil
+}
+
+// bring fetches a chunk and returns its length in bytes. If it could not be kept,
+// nothing after it could be.
+func (p *planner) bring(ctx context.Context, w *wanted, cache *shelf) (int, error) {
+	data, err := p.loader.get(ctx, w.chunk, w.size)
+	if err != nil {
+		return 0, err
+	}
+	if w.key, err = p.key(ctx, w.chunk); err != nil {
+		return 0, err
+	}
+	if failed := cache.failure(); failed != nil && !cache.Has(w.key) {
+		return 0, fault.Errorf(fault.Environment, "what is fetched cannot be kept: %w", failed)
+	}
+	return len(data), nil
+}
+
+// allKept looks whether the cache still has all chunks: it may have dropped some
+// to make room for others.
+func allKept(chunks []wanted, cache *shelf) error {
+	kept := 0
+	for i := range chunks {
+		if cache.Has(chunks[i].key) {
+			kept++
+		}
+	}
+	if kept < len(chunks) {
+		return fault.Errorf(fault.Environment, "the cache holds only %d of the %d pieces that were fetched: it is too small, and dropped the others; raise --cache-size", kept, len(chunks))
+	}
+	return nil
 }

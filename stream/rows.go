@@ -15,7 +15,6 @@ import (
 	"lockstep/internal/merkle"
 	"lockstep/stream/parquet"
 	"lockstep/stream/remote"
-	"lockstep/stream/store"
 )
 
 const (
@@ -32,7 +31,7 @@ type rowsSource struct {
 	first                  rowsFacts
 
 	client  *httpx.Client
-	store   *store.Store
+	shelf   *shelf
 	pages   *pageCache
 	loader  *loader
 	planner *planner
@@ -64,11 +63,11 @@ func (r Remote) openRows(ctx context.Context, name string) (Source, error) {
 	}
 	s := &rowsSource{
 		dataset: parts[0] + "/" + parts[1], config: parts[2], split: parts[3],
-		client: client, store: cache, pages: &pageCache{budget: pageCacheBytes},
+		client: client, shelf: cache, pages: &pageCache{budget: pageCacheBytes},
 	}
 	s.loader = newLoader(r.Memory, s.fetch)
-	s.planner = &planner{loader: s.loader, locate: s.locate, workers: r.Requests}
-	if err := s.look(ctx); err != nil {
+	s.planner = &planner{loader: s.loader, locate: s.locate, key: s.keyOf, workers: r.Requests}
+	if err := s.look(ctx, r); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -90,14 +89,14 @@ func (r Remote) rowsToken() string {
 	return ""
 }
 
-// look asks for the first page to see how many rows there are, of what.
-func (s *rowsSource) look(ctx context.Context) error {
+// look asks for the first page to see how many rows there are, of what. What the
+// cache knows of that serves if the network may not be used, and for a run, which
+// would wait for the server anyway, if it cannot be.
+func (s *rowsSource) look(ctx context.Context, r Remote) error {
 	key := "rows/facts/1 " + s.Name()
 	data, revision, err := s.ask(ctx, 0)
-	if offline(err) {
-		if kept, ok := s.store.Get(key); ok && json.Unmarshal(kept, &s.first) == nil {
-			return nil
-		}
+	if err != nil && (offline(err) || unreachable(err)) {
+		return s.recall(key, r, err)
 	}
 	if err != nil {
 		return err
@@ -114,17 +113,43 @@ func (s *rowsSource) look(ctx context.Context) error {
 		return fault.Errorf(fault.Config, "%s: the source has %d rows", s.Name(), page.Total)
 	}
 	if facts, err := json.Marshal(s.first); err == nil {
-		_ = s.store.Put(key, facts) // see hubSource.cache
+		s.shelf.keep(key, facts)
 	}
 	s.keep(0, data)
+	return nil
+}
+
+// recall takes the facts from the cache, or returns why they were not had from
+// the server.
+func (s *rowsSource) recall(key string, r Remote, why error) error {
+	kept, ok := s.shelf.Get(key)
+	var facts rowsFacts
+	if !ok || json.Unmarshal(kept, &facts) != nil || facts.Rows == 0 || facts.Rows > maxRows {
+		return why
+	}
+	if !offline(why) && !r.Steady {
+		return fmt.Errorf("%w; it had revision %.40q when it was last seen: set HF_HUB_OFFLINE=1 to use what the cache has of that", why, facts.Revision)
+	}
+	if !offline(why) && r.Notice != nil {
+		r.Notice(fmt.Errorf("%w; going on with revision %.40q from the cache", why, facts.Revision), 0)
+	}
+	s.first = facts
 	return nil
 }
 
 // keep puts a page on disk, if it is known what it is a page of.
 func (s *rowsSource) keep(number int, data []byte) {
 	if s.first.Revision != "" {
-		_ = s.store.Put(s.pageKey(number), data) // see hubSource.cache
+		s.shelf.keep(s.pageKey(number), data)
 	}
+}
+
+// keyOf is the key of a page in the cache.
+func (s *rowsSource) keyOf(_ context.Context, c chunk) (string, error) {
+	if s.first.Revision == "" {
+		return "", fault.Errorf(fault.Config, "%s: the server does not say of which revision its rows are, so they cannot be kept; use hf://datasets/%s instead", s.Name(), s.dataset)
+	}
+	return s.pageKey(c.part), nil
 }
 
 func (s *rowsSource) pageKey(number int) string {
@@ -182,12 +207,26 @@ func (s *rowsSource) locate(_ context.Context, row uint64) (c chunk, size int64,
 	return chunk{part: int(number)}, rowsGuess, (number + 1) * rowsPage, nil
 }
 
-// fetch is for the loader: one page, from the cache or the server.
+// fetch is for the loader: one page, from the cache or the server. What makes no
+// sense is fetched once more.
 func (s *rowsSource) fetch(ctx context.Context, c chunk) ([]byte, error) {
-	if data, ok := s.store.Get(s.pageKey(c.part)); ok && s.first.Revision != "" {
+	if data, ok := s.shelf.Get(s.pageKey(c.part)); ok && s.first.Revision != "" {
 		return data, nil
 	}
-	data, revision, err := s.ask(ctx, uint64(c.part)*rowsPage)
+	data, err := s.fetchPage(ctx, c.part)
+	if lasting(err) {
+		data, err = s.fetchPage(ctx, c.part)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.keep(c.part, data)
+	return data, nil
+}
+
+// fetchPage asks for a page, which must be whole and of the same revision.
+func (s *rowsSource) fetchPage(ctx context.Context, number int) ([]byte, error) {
+	data, revision, err := s.ask(ctx, uint64(number)*rowsPage)
 	if err != nil {
 		return nil, err
 	}
@@ -195,18 +234,15 @@ func (s *rowsSource) fetch(ctx context.Context, c chunk) ([]byte, error) {
 		return nil, fault.Errorf(fault.Damaged, "%s changed from revision %.40q to %.40q while it was in use; this API cannot be pinned to one, hf://datasets/%s can",
 			s.Name(), s.first.Revision, revision, s.dataset)
 	}
-	if _, err := s.decode(data, c.part); err != nil {
-		return nil, err
-	}
-	s.keep(c.part, data)
-	return data, nil
+	_, err = s.decode(data, number)
+	return data, err
 }
 
 // ask fetches a page, and the revision that it is of.
 func (s *rowsSource) ask(ctx context.Context, offset uint64) ([]byte, string, error) {
 	q := url.Values{"dataset": {s.dataset}, "config": {s.config}, "split": {s.split}, "offset": {fmt.Sprint(offset)}, "length": {fmt.Sprint(rowsPage)}}
 	address := strings.TrimRight(s.client.Endpoint.String(), "/") + "/rows?" + q.Encode()
-	data, header, err := s.client.Bytes(ctx, httpx.Request{URL: address}, maxRowsPage)
+	data, header, err := s.client.JSONBytes(ctx, httpx.Request{URL: address}, maxRowsPage)
 	return data, header.Get("X-Revision"), err
 }
 
@@ -243,9 +279,6 @@ func parseRows(data []byte, offset uint64) (*rowsAnswer, error) {
 		} `json:"rows"`
 		Total   *uint64 `json:"num_rows_total"`
 		Partial bool    `json:"partial"`
-	}
-	if strings.HasPrefix(strings.TrimSpace(string(data[:min(len(data), 100)])), "<") {
-		return nil, errors.New("a web page came where rows belong; does this network want a login first?")
 	}
 	if err := json.Unmarshal(data, &a); err != nil {
 		return nil, fmt.Errorf("the answer is not the JSON that belongs there: %w", err)

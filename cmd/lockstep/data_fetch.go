@@ -30,7 +30,8 @@ func (a *app) dataFetch() *cobra.Command {
 		Short: "Bring the rows of coming epochs into the cache",
 		Long: `Bring the rows that miners owe in the next epochs into the cache, for a run with
 these settings. The command may be interrupted and started again, by several at
-once; HF_HUB_OFFLINE=1 then trains from the cache alone.`,
+once; HF_HUB_OFFLINE=1 then trains from the cache alone. It fails if the cache does
+not hold all of it in the end.`,
 		Args: cobra.NoArgs,
 		Example: `  lockstep data fetch --data hf://datasets/HuggingFaceFW/fineweb/sample-350BT --epochs 100 --uid 3
   lockstep data fetch --data rows://HuggingFaceFW/fineweb/sample-10BT --epochs 2 --slots 4`,

@@ -92,6 +92,9 @@ func TestDataVerbs(t *testing.T) {
 		stdout "rows":8
 		lockstep data fetch --data hf://datasets/org/fineweb/sample --epochs 5 --slots 4 --segment-rows 10
 		stdout ^20 segments with 200 rows of hf://datasets/org/fineweb@0123
+		lockstep data fetch --data hf://datasets/org/fineweb/sample --segment-rows 10 --cache none
+		exit 3
+		stderr no cache
 		lockstep data fetch --data hf://datasets/org/fineweb/sample --epochs 4000000 --segment-rows 10
 		exit 3
 		stderr --epochs

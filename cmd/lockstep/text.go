@@ -93,6 +93,10 @@ func remoteText(c config.Config, t *observe.Terminal) (stream.Remote, error) {
 			t.Progress(float64(done)/float64(total), what, fmt.Sprintf("%d of %d files", done, total))
 		}
 		r.Notice = func(err error, wait time.Duration) {
+			if wait == 0 {
+				t.Line("%v", err)
+				return
+			}
 			t.Line("%v; trying again in %s", err, observe.Duration(wait))
 		}
 	}
