@@ -23,17 +23,3 @@ func ExampleSoftmax() {
 	// 0.139653 3e0f012f
 	// 0.004217 3b8a300c
 }
-
-// A row sum has sixteen lanes and a fixed fold, so it depends on the elements
-// alone: not on their address, nor on the width of the machine's registers.
-func ExampleSum() {
-	x := make([]float32, 40)
-	for i := range x {
-		x[i] = 0.1 * float32(i)
-	}
-	fmt.Printf("%08x\n", math.Float32bits(f32.Sum(x)))
-	fmt.Printf("%08x\n", math.Float32bits(f32.Sum(append([]float32{0}, x...)[1:])))
-	// Output:
-	// 429c0000
-	// 429c0000
-}

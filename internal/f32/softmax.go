@@ -1,21 +1,15 @@
 package f32
 
-// SoftmaxStats returns m = max(s) + 0 and z = R16(e) with e[i] = Exp(s[i] - m),
-// the numerators of softmax (N11). The maximum is taken by ">", so a NaN never
-// becomes it; adding +0 makes the sign of a zero maximum independent of the
-// order. e may be s.
-func SoftmaxStats(e, s []float32) (m, z float32) {
-	if len(e) != len(s) {
-		panic("f32: SoftmaxStats: lengths differ")
+// Softmax sets p[i] = e[i] * (1/z) and returns m and z, with m = max(s) + 0,
+// e[i] = Exp(s[i] - m) and z = R16(e) (N11). The maximum is taken by ">", so a
+// NaN never becomes it; adding +0 makes the sign of a zero maximum independent
+// of the order. p may be s.
+func Softmax(p, s []float32) (m, z float32) {
+	if len(p) != len(s) {
+		panic("f32: Softmax: lengths differ")
 	}
 	m = maximum(s)
-	return m, expStore(e, s, m)
-}
-
-// Softmax sets p[i] = e[i] * (1/z) for the e and z of SoftmaxStats, and returns
-// m and z. p may be s.
-func Softmax(p, s []float32) (m, z float32) {
-	m, z = SoftmaxStats(p, s)
+	z = expStore(p, s, m)
 	scale(p, p, 1/z)
 	return m, z
 }
@@ -52,7 +46,7 @@ func expTotalGeneric(s []float32, m float32) float32 {
 	return fold(&l)
 }
 
-// SoftmaxBackward sets ds[i] = (p[i] * (dp[i] - D)) * scale with D = Dot(dp, p):
+// SoftmaxBackward sets ds[i] = (p[i] * (dp[i] - D)) * scale with D = R16(dp*p, fused):
 // the gradient of the scores before they were scaled. ds may be p or dp.
 func SoftmaxBackward(ds, p, dp []float32, scale float32) {
 	if len(ds) != len(p) || len(dp) != len(p) {

@@ -14,10 +14,8 @@ func fold(l *[lanes]float32) float32 {
 	return l[0]
 }
 
-// Sum returns R16(x), the sum of x in the order of N9: lane j starts at +0 and
-// takes elements j, j+16, ... ascending, then the lanes are folded.
-func Sum(x []float32) float32 { return sum(x) }
-
+// sumGeneric returns R16(x), the sum of x in the order of N9: lane j starts at
+// +0 and takes elements j, j+16, ... ascending, then the lanes are folded.
 func sumGeneric(x []float32) float32 {
 	var l [lanes]float32
 	for i, v := range x {
@@ -26,15 +24,8 @@ func sumGeneric(x []float32) float32 {
 	return fold(&l)
 }
 
-// Dot returns the sum of x[i]*y[i] in the order of N9, each product entering
-// its lane by a fused multiply-add.
-func Dot(x, y []float32) float32 {
-	if len(x) != len(y) {
-		panic("f32: Dot: lengths differ")
-	}
-	return dot(x, y)
-}
-
+// dotGeneric returns the sum of x[i]*y[i] in the order of N9, each product
+// entering its lane by a fused multiply-add. y is as long as x.
 func dotGeneric(x, y []float32) float32 {
 	var l [lanes]float32
 	for i, v := range x {

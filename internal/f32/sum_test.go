@@ -52,8 +52,8 @@ func TestN9_R16Order(t *testing.T) {
 		name string
 		sum  func(x, ones []float32) float32
 	}{
-		{"Sum", func(x, _ []float32) float32 { return Sum(x) }},
-		{"Dot", Dot},
+		{"sum", func(x, _ []float32) float32 { return sum(x) }},
+		{"dot", dot},
 		{"normalizeSums 1", func(x, ones []float32) float32 { s, _ := normalizeSums(x, ones, ones, 0, 1); return s }},
 		{"normalizeSums 2", func(x, ones []float32) float32 { _, s := normalizeSums(x, ones, ones, 0, 1); return s }},
 	}
@@ -133,8 +133,8 @@ func TestN9_SumsStartAtPlusZero(t *testing.T) {
 	for _, isa := range Available() {
 		restore := ForTest(isa)
 		for n := range 3 {
-			if got := math.Float32bits(Sum(x[:n])); got != 0 {
-				t.Errorf("Sum of %d negative zeros on %s: %08x", n, isa, got)
+			if got := math.Float32bits(sum(x[:n])); got != 0 {
+				t.Errorf("sum of %d negative zeros on %s: %08x", n, isa, got)
 			}
 		}
 		restore()
@@ -146,11 +146,11 @@ func TestN9_SumAndDot(t *testing.T) {
 	for n := range 200 {
 		o := newRowCall(r, n, 0, drawOrdinary)
 		x, y := o.a, o.b
-		if got, want := Sum(x), r16(n, func(l float32, i int) float32 { return l + x[i] }); !same32(got, want) {
-			t.Fatalf("Sum of %d: %x, want %x", n, got, want)
+		if got, want := sum(x), r16(n, func(l float32, i int) float32 { return l + x[i] }); !same32(got, want) {
+			t.Fatalf("sum of %d: %x, want %x", n, got, want)
 		}
-		if got, want := Dot(x, y), r16(n, func(l float32, i int) float32 { return FMA(x[i], y[i], l) }); !same32(got, want) {
-			t.Fatalf("Dot of %d: %x, want %x", n, got, want)
+		if got, want := dot(x, y), r16(n, func(l float32, i int) float32 { return FMA(x[i], y[i], l) }); !same32(got, want) {
+			t.Fatalf("dot of %d: %x, want %x", n, got, want)
 		}
 	}
 }
