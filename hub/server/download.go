@@ -65,9 +65,16 @@ func (c *call) sendPointer(info hub.FileInfo) {
 	http.ServeContent(c.w, c.r, "", time.Time{}, strings.NewReader(pointer(info)))
 }
 
-// sendStored answers with content, or ranges of it.
+// sendStored answers with content, or ranges of it. Who asks for the headers
+// alone does not wait until a large file was compared with its digest.
 func (c *call) sendStored(info hub.FileInfo, etag string) {
-	f, err := c.repo.content(c.r.Context(), info)
+	if c.r.Method != http.MethodHead {
+		if err := c.repo.compare(c.r.Context(), info); err != nil {
+			c.failWith(c.w, c.r, err)
+			return
+		}
+	}
+	f, err := c.repo.OpenStored(info)
 	if err != nil {
 		c.failWith(c.w, c.r, err)
 		return

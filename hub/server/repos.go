@@ -71,6 +71,9 @@ type repo struct {
 	private bool
 	gits    *gitIDs
 	checked sync.Map // digest -> true: blobs compared whole since the start
+	// checking has the blobs that are being compared: digest -> chan struct{},
+	// closed at the end.
+	checking sync.Map
 }
 
 // find opens a repository; *hub.NotFoundError if there is none.
@@ -186,13 +189,38 @@ func (s *repos) list(kind string) ([]repoName, error) {
 // content opens stored content, compared whole once since the server started:
 // reading a file by ranges must not hash it for each.
 func (r *repo) content(ctx context.Context, info hub.FileInfo) (*os.File, error) {
-	if _, ok := r.checked.Load(info.SHA256); !ok {
-		if err := r.Verify(ctx, info); err != nil {
-			return nil, err
-		}
-		r.trust(info.SHA256)
+	if err := r.compare(ctx, info); err != nil {
+		return nil, err
 	}
 	return r.OpenStored(info)
+}
+
+// compare compares stored content whole, unless that was done; of several
+// callers one does it. It goes on when that one's client has left: who asks
+// again for a large file finds it done.
+func (r *repo) compare(ctx context.Context, info hub.FileInfo) error {
+	done := make(chan struct{})
+	for {
+		if _, ok := r.checked.Load(info.SHA256); ok {
+			return nil
+		}
+		other, busy := r.checking.LoadOrStore(info.SHA256, done)
+		if !busy {
+			break
+		}
+		select {
+		case <-other.(chan struct{}):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer close(done)
+	defer r.checking.Delete(info.SHA256)
+	err := r.Verify(context.WithoutCancel(ctx), info)
+	if err == nil {
+		r.trust(info.SHA256)
+	}
+	return err
 }
 
 // trust notes that content with this digest was compared whole.

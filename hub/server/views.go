@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -28,45 +29,63 @@ type opened struct {
 	held  map[string]*heldRows
 }
 
-// heldRows is an open source; users counts the requests that read it.
+// heldRows is a source that is open, or being opened by who asked first; users
+// counts the requests that read it or wait for it.
 type heldRows struct {
 	RowSource
+	err    error         // why it could not be opened
+	ready  chan struct{} // closed when it is open, or err is known
 	folder string
 	users  int
 	gone   bool // dropped: the last user closes it
 }
 
 func (h *heldRows) close() {
-	_ = h.Close() // it was only read
-	_ = os.RemoveAll(h.folder)
+	if h.err == nil {
+		_ = h.Close() // it was only read
+		_ = os.RemoveAll(h.folder)
+	}
 }
 
-// rows opens a configuration: its files get their names back in a folder of
-// links, where they are read.
+// rows opens a configuration, and returns what gives it back. Comparing and
+// reading its files takes as long as they are large, and keeps nobody waiting
+// who asks for another one.
 func (c *call) rows(v viewed, config string) (RowSource, func(), error) {
 	if c.options.Rows == nil {
 		return nil, nil, fault.Errorf(fault.Refused, "this server does not read rows")
 	}
 	o := &c.opened
 	key := v.commit + " " + v.id + " " + config
+	h, first := o.take(key)
+	if first {
+		h.RowSource, h.folder, h.err = c.openRows(v, config)
+		close(h.ready)
+	}
+	var err error
+	select {
+	case <-h.ready:
+		err = h.err
+	case <-c.r.Context().Done():
+		err = c.r.Context().Err()
+	}
+	if err != nil {
+		o.release(h)
+		return nil, nil, err
+	}
+	return h, func() { o.release(h) }, nil
+}
+
+// take finds what is held under a key, or begins it: first says that the caller
+// must open it.
+func (o *opened) take(key string) (h *heldRows, first bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.held[key]
-	if h != nil && os.Chtimes(h.folder, time.Time{}, time.Now()) != nil { // somebody cleared it away
+	if h = o.held[key]; h != nil && h.failed() {
 		o.drop(key)
 		h = nil
 	}
 	if h == nil {
-		folder, err := c.linkFiles(v.configs[config])
-		if err != nil {
-			return nil, nil, err
-		}
-		source, err := c.options.Rows(c.r.Context(), folder)
-		if err != nil {
-			os.RemoveAll(folder)
-			return nil, nil, errors.New(strings.ReplaceAll(err.Error(), folder, v.id))
-		}
-		h = &heldRows{RowSource: source, folder: folder}
+		h, first = &heldRows{ready: make(chan struct{})}, true
 		if o.held == nil {
 			o.held = map[string]*heldRows{}
 		}
@@ -77,7 +96,33 @@ func (c *call) rows(v viewed, config string) (RowSource, func(), error) {
 	for len(o.order) > maxOpened {
 		o.drop(o.order[0])
 	}
-	return h, func() { o.release(h) }, nil
+	return h, first
+}
+
+// failed reports whether a source could not be opened, or somebody cleared its
+// folder away.
+func (h *heldRows) failed() bool {
+	select {
+	case <-h.ready:
+		return h.err != nil || os.Chtimes(h.folder, time.Time{}, time.Now()) != nil
+	default:
+		return false
+	}
+}
+
+// openRows gives the files of a configuration their names back in a folder of
+// links, where they are read. It goes on when its client has left: others may
+// wait for it.
+func (c *call) openRows(v viewed, config string) (source RowSource, folder string, err error) {
+	ctx := context.WithoutCancel(c.r.Context())
+	if folder, err = c.linkFiles(ctx, v.configs[config]); err != nil {
+		return nil, "", err
+	}
+	if source, err = c.options.Rows(ctx, folder); err != nil {
+		os.RemoveAll(folder)
+		return nil, "", errors.New(strings.ReplaceAll(err.Error(), folder, v.id))
+	}
+	return source, folder, nil
 }
 
 func (o *opened) drop(key string) {
@@ -108,14 +153,14 @@ func (o *opened) release(h *heldRows) {
 
 // linkFiles makes a folder in which blobs have their files' names, flat and in
 // order of their paths.
-func (c *call) linkFiles(files []hub.FileInfo) (string, error) {
+func (c *call) linkFiles(ctx context.Context, files []hub.FileInfo) (string, error) {
 	folder, err := os.MkdirTemp(filepath.Join(c.root, viewsDir), "rows-*")
 	if err != nil {
 		return "", err
 	}
 	for i, f := range files {
 		var blob *os.File
-		if blob, err = c.repo.content(c.r.Context(), f); err != nil {
+		if blob, err = c.repo.content(ctx, f); err != nil {
 			break
 		}
 		blob.Close()
