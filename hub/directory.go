@@ -29,7 +29,8 @@ import (
 //
 // Every file appears under its name whole and synced, and in this order: blobs,
 // commit file, ref. So whatever a crash leaves is the old state or the new one,
-// plus files that nothing refers to, which the next commit clears away or uses.
+// plus files that nothing refers to: unfinished ones, which the next commit clears
+// away, and blobs, which it uses or Sweep removes.
 // Readers take no locks and need no write access.
 type Directory struct {
 	root string

@@ -88,6 +88,12 @@ func (c *call) lfsObject(operation string, o lfsObject) lfsObject {
 		return out
 	}
 	have, stored := c.repo.Stored(sum)
+	if operation == "upload" { // it is not sent again, so that it must be there for the commit
+		if have, stored, err = c.repo.Renew(c.r.Context(), sum); err != nil {
+			out.Error = &lfsError{statusOf(err), headerText(c.message(err))}
+			return out
+		}
+	}
 	switch {
 	case stored && have != o.Size:
 		out.Error = &lfsError{http.StatusUnprocessableEntity, fmt.Sprintf("this object has %d bytes, not %d", have, o.Size)}

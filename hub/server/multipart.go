@@ -98,7 +98,12 @@ func (c *call) lfsComplete(o hub.FileInfo, q url.Values) {
 	}
 	folder := c.partsFolder(o)
 	part, _ := strconv.ParseInt(q.Get("size"), 10, 64) // signed by us
-	if size, ok := c.repo.Stored(o.SHA256); !ok || size != o.Size {
+	size, ok, err := c.repo.Renew(c.r.Context(), o.SHA256)
+	if err != nil {
+		c.failWith(c.w, c.r, err)
+		return
+	}
+	if !ok || size != o.Size {
 		count := parts(o.Size, part)
 		if int64(len(body.Parts)) != count {
 			fail(c.w, c.r, http.StatusBadRequest, "", "%d parts are named, the object has %d", len(body.Parts), count)

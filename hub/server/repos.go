@@ -20,6 +20,9 @@ const (
 	createLock = "lock" // no mark: it has no "--"
 )
 
+// kinds are those of repositories, as paths and folders name them.
+var kinds = []string{"models", "datasets"}
+
 // repoName names a repository.
 type repoName struct {
 	kind  string // "models" or "datasets"
@@ -39,7 +42,7 @@ func (n repoName) prefix() string {
 }
 
 func (n repoName) valid() bool {
-	return (n.kind == "models" || n.kind == "datasets") && validPart(n.owner) && validPart(n.name)
+	return slices.Contains(kinds, n.kind) && validPart(n.owner) && validPart(n.name)
 }
 
 // validPart is the Hub's rule for each half of an id, which also makes it a safe

@@ -79,7 +79,7 @@ func (c *call) api(path []string) {
 		fail(c.w, c.r, http.StatusForbidden, "", "repositories are not deleted over HTTP; remove the folder on the server")
 	case route == "GET models", route == "GET datasets":
 		c.listRepos(path[0])
-	case len(path) >= 3 && (path[0] == "models" || path[0] == "datasets"):
+	case len(path) >= 3 && slices.Contains(kinds, path[0]):
 		if c.findRepo(repoName{path[0], path[1], path[2]}) {
 			c.repoAPI(path[3:])
 		}

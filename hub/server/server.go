@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"lockstep/internal/fault"
@@ -86,7 +87,7 @@ func New(root string, options Options) (*Server, error) {
 	if options.PartSize < 1 || options.MaxObject < 1 || options.MultipartFrom < 1 {
 		return nil, fault.Errorf(fault.Config, "hub server: sizes must be positive")
 	}
-	for _, dir := range []string{"models", "datasets", privateDir, uploadsDir, viewsDir} {
+	for _, dir := range append(slices.Clone(kinds), privateDir, uploadsDir, viewsDir) {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return nil, err
 		}
@@ -158,9 +159,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case err := <-ended:
 			return fault.Wrap(fault.Environment, err)
 		case now := <-sweep.C:
-			if err := clearUploads(s.root, now); err != nil && s.options.Log != nil {
-				s.options.Log.Warn("clearing away unfinished uploads", "error", err)
-			}
+			s.sweep(ctx, now)
 		case <-ctx.Done():
 			open = false
 		}
@@ -174,6 +173,25 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	<-ended
 	return err
+}
+
+// sweep clears away what uploads have left that nobody finished or committed.
+func (s *Server) sweep(ctx context.Context, now time.Time) {
+	errs := []error{clearUploads(s.root, now)}
+	for _, kind := range kinds {
+		names, err := s.repos.list(kind)
+		errs = append(errs, err)
+		for _, name := range names {
+			repo, err := s.repos.find(ctx, name)
+			if err == nil {
+				_, err = repo.Sweep(ctx, now.Add(-abandoned))
+			}
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil && s.options.Log != nil {
+		s.options.Log.Warn("clearing away unfinished uploads", "error", err)
+	}
 }
 
 // answer remembers what was sent.
