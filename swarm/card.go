@@ -56,7 +56,7 @@ func (p *Published) checks() []hub.Check {
 		out = append(out, shell("If the same miners were averaged in every epoch so far, a network on one machine comes to the state root in the table.",
 			fmt.Sprintf("lockstep swarm --config run.yaml --miners %d --epochs %d", miners, p.Epoch)))
 	}
-	return append(out, shell("A miner's gradient on this model, and who took part in which epoch: this takes the folder of a validator, DIR, with its evidence and its ledger, and --data TEXT unless the text is builtin.",
+	return append(out, shell("A miner's gradient on this model, and who took part in which epoch: this takes the folder of a validator, DIR, with its evidence and its ledger, and --data with the name of the text unless that is builtin.",
 		fmt.Sprintf("lockstep verify DIR/evidence/%d-UID --hub REPOSITORY", p.Epoch+1), "lockstep verify DIR/ledger"))
 }
 

@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"lockstep/hub"
+	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
+	"lockstep/internal/spec"
 )
 
 // card is a model card as a stranger reads it.
@@ -115,13 +118,20 @@ func (c card) has(t *testing.T, want map[string]string) {
 // the model had.
 func trainFromAHub(t *testing.T) (r trained, commit string) {
 	t.Helper()
+	commit = publishBase(t)
+	lockstep(t, &r, "train", "--model", "nano", "--init", "distilbert/nano@v1", "--seed", "18446744073709551615", "--batch", "3", "--warmup", "1",
+		"--decay-steps", "10", "--min-lr", "1e-7", "--steps", "2", "--dir", filepath.Join(t.TempDir(), "run"), "--json")
+	return r, commit
+}
+
+// publishBase publishes a model as distilbert/nano@v1 and returns its commit.
+func publishBase(t *testing.T) (commit string) {
+	t.Helper()
 	weights := encode("F32", nanoTensors(t, func(x float32) float32 { return x / 2 }))
 	lockstep(t, nil, "hub", "push", folderOf(t, map[string][]byte{"config.json": nanoConfig(), "model.safetensors": weights}), "distilbert/nano", "--tag", "v1")
 	var base listing
 	lockstep(t, &base, "hub", "ls", "distilbert/nano@v1", "--json")
-	lockstep(t, &r, "train", "--model", "nano", "--init", "distilbert/nano@v1", "--seed", "18446744073709551615", "--batch", "3", "--warmup", "1",
-		"--decay-steps", "10", "--min-lr", "1e-7", "--steps", "2", "--dir", filepath.Join(t.TempDir(), "run"), "--json")
-	return r, base.Commit
+	return base.Commit
 }
 
 // TestCardOfARunInOneProcess trains from a model of a Hub, publishes the epochs
@@ -191,6 +201,18 @@ func TestCardNamesTheDataset(t *testing.T) {
 	c.shows(t, c.do(t, "REPOSITORY", "me/run"), "root of the parameters", "run fingerprint", "state root after this epoch")
 }
 
+// TestCardOfTextFromTheRowsAPI: such a name has no revision, and the card says so.
+func TestCardOfTextFromTheRowsAPI(t *testing.T) {
+	_, h := mirror(t)
+	t.Setenv("LOCKSTEP_FETCH_ROWS_ENDPOINT", h.URL)
+	t.Setenv("LOCKSTEP_FETCH_CACHE", noCache)
+	var r trained
+	lockstep(t, &r, "train", "--data", "rows://HuggingFaceFW/fineweb/sample-350BT", "--segment-rows", "10", "--batch", "2", "--steps", "1", "--dir", filepath.Join(t.TempDir(), "run"), "--json")
+	c := cardOf(t, r.Repository+"@1")
+	c.has(t, map[string]string{"dataset": "HuggingFaceFW/fineweb", "revision of the dataset": "not in its name; the identity of the text covers it"})
+	c.shows(t, c.do(t, "REPOSITORY", r.Repository), "root of the parameters", "run fingerprint", "state root after this epoch")
+}
+
 // TestCardOfANetwork does all that the card of a network's epoch says: with its
 // files alone, and with the folder of its validator.
 func TestCardOfANetwork(t *testing.T) {
@@ -202,17 +224,28 @@ func TestCardOfANetwork(t *testing.T) {
 	if err := os.WriteFile(settings, []byte("protocol: {quotas: [{uid: 1, sequences: 5}]}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s := runSwarm(t, "--config", settings, "--miners", "2", "--epochs", "2")
+	commit := publishBase(t)
+	s := runSwarm(t, "--config", settings, "--init", "distilbert/nano", "--miners", "2", "--epochs", "2")
 	publish(t, filepath.Join(s.Dir, "hub", "models", "lockstep", "nano"), "me/run")
 	c := cardOf(t, "me/run@1")
-	if !strings.Contains(c.text, "in this epoch 2 miners computed gradients") || !strings.Contains(c.front, "- decentralized-training\n") {
+	if !strings.Contains(c.text, "in this epoch 2 miners computed gradients") || !strings.Contains(c.front, "- decentralized-training\n") || !strings.HasPrefix(c.front, "base_model: \"distilbert/nano\"\n") {
 		t.Errorf("\n%s", c.text)
 	}
-	c.has(t, map[string]string{"run fingerprint": s.Fingerprint.String(), "state root after this epoch": s.Epochs[0].StateRoot.String()})
+	c.has(t, map[string]string{"base model": "distilbert/nano", "commit of the base model": commit, "run fingerprint": s.Fingerprint.String(), "state root after this epoch": s.Epochs[0].StateRoot.String()})
 	printed := c.do(t, "REPOSITORY", "me/run", "DIR/", s.Dir+"/", "-UID", "-0")
 	c.shows(t, printed, "root of the parameters", "run fingerprint", "state root after this epoch")
 	if len(printed) != 5 || !strings.Contains(printed[3], "\nVERIFIED") {
 		t.Errorf("%q printed %q", c.shell, printed)
+	}
+}
+
+// TestEvidenceNamesTheBaseModel: who verifies the first epoch of a run without its
+// folder learns which weights to name.
+func TestEvidenceNamesTheBaseModel(t *testing.T) {
+	const base = "distilbert/nano@0123456789abcdef0123456789abcdef01234567"
+	run := &spec.Run{Init: spec.Init{Kind: "weights", Parameters: merkle.Digest{1}, BaseModel: base}}
+	if _, err := parametersAfter(t.Context(), run, 0, "", ""); fault.KindOf(err) != fault.Undecided || !strings.Contains(err.Error(), base) {
+		t.Errorf("%v", err)
 	}
 }
 
