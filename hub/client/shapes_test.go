@@ -1,15 +1,11 @@
 package client
 
 import (
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
+	"maps"
 	"net/http"
-	"net/http/httptest"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,176 +14,32 @@ import (
 	"lockstep/internal/fault"
 )
 
-// theHub answers in the shapes of huggingface.co where those differ from our own
-// server's: small files by a relative redirect, large ones by an absolute
-// one to a storage host, uploads to that host, RateLimit on every answer.
-type theHub struct {
-	t        *testing.T
-	api, cdn *httptest.Server
-	commit   string
-	large    string
-	parts    map[string]string
-	commits  []string
-	expired  int // signed addresses that are refused at first
-	leaked   []string
-	mu       sync.Mutex
-}
-
-func newHub(t *testing.T) *theHub {
-	h := &theHub{t: t, commit: strings.Repeat("ab", 20), large: strings.Repeat("large ", 1000), parts: map[string]string{}}
-	h.cdn = httptest.NewServer(http.HandlerFunc(h.storage))
-	h.api = httptest.NewServer(http.HandlerFunc(h.answer))
-	t.Cleanup(h.cdn.Close)
-	t.Cleanup(h.api.Close)
-	return h
-}
-
-func (h *theHub) repo() *Repo {
-	k, err := New(Config{Endpoint: h.api.URL + "/", Token: "hf_secret", Cache: h.t.TempDir(), Backoff: patient(nil)})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	r, err := k.Repo(Model, "org/model")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return r
-}
-
-func etagOf(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
-
-func gitOf(s string) string {
-	g := hub.NewGitID(int64(len(s)))
-	io.WriteString(g, s)
-	return fmt.Sprintf("%x", g.Sum(nil))
-}
-
-const smallText = `{"small": true}`
-
-func (h *theHub) answer(w http.ResponseWriter, r *http.Request) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	w.Header().Set("RateLimit", `"api";r=0;t=300`) // no reason to wait on a good answer
-	w.Header().Set("RateLimit-Policy", `"fixed window";"api";q=500;w=300`)
-	if r.Header.Get("Authorization") != "Bearer hf_secret" {
-		w.WriteHeader(401)
-		return
-	}
-	send := func(v any) { json.NewEncoder(w).Encode(v) }
-	switch path := r.URL.EscapedPath(); {
-	case strings.HasPrefix(path, "/org/model/resolve/"):
-		h.resolve(w, r)
-	case path == "/api/resolve-cache/models/org/model/"+h.commit+"/config.json":
-		w.Header().Set("ETag", `W/"`+gitOf(smallText)+`"`)
-		w.Header().Set("X-Repo-Commit", h.commit)
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(smallText))
-	case path == "/api/models/org/old/revision/main": // renamed: 307 keeps method and body
-		http.Redirect(w, r, "/api/models/org/model/revision/main", http.StatusTemporaryRedirect)
-	case strings.HasPrefix(path, "/api/models/org/model/revision/"):
-		send(map[string]any{"id": "org/model", "sha": h.commit, "unknown": []int{1}})
-	case strings.HasPrefix(path, "/api/models/org/model/commits/"):
-		send([]map[string]any{{"id": h.commit, "title": "x", "message": "", "authors": []any{}, "date": "2026-01-02T03:04:05.000Z"}})
-	case path == "/api/models/org/model/tree/main" && r.URL.Query().Get("cursor") == "":
-		w.Header().Set("Link", `<https://huggingface.co/api/models/org/model/tree/main?recursive=true&cursor=2>; rel="next"`)
-		send([]map[string]any{{"type": "directory", "path": "sub", "oid": h.commit, "size": 0}, {"type": "file", "path": "config.json", "oid": gitOf(smallText), "size": len(smallText)}})
-	case path == "/api/models/org/model/tree/main":
-		send([]map[string]any{{"type": "file", "path": "model.safetensors", "oid": h.commit, "size": len(h.large), "xetHash": "00", "lfs": map[string]any{"oid": etagOf(h.large), "size": len(h.large), "pointerSize": 134}}})
-	case strings.HasPrefix(path, "/api/models/org/model/preupload/"):
-		send(map[string]any{"files": []map[string]any{{"path": "model.safetensors", "uploadMode": "lfs", "shouldIgnore": false}}})
-	case path == "/org/model.git/info/lfs/objects/batch":
-		h.batch(w, r)
-	case path == "/complete":
-		h.t.Error("the completion went to the wrong host")
-	case strings.HasPrefix(path, "/api/models/org/model/commit/"):
-		body, _ := io.ReadAll(r.Body)
-		h.commits = append(h.commits, string(body))
-		if int64(len(body)) != r.ContentLength {
-			h.t.Errorf("%d bytes of commit, %d announced", len(body), r.ContentLength)
-		}
-		send(map[string]any{"success": true, "commitOid": strings.Repeat("cd", 20), "commitUrl": "https://huggingface.co/org/model/commit/x"})
-	default:
-		w.Header().Set("X-Error-Code", "RepoNotFound")
-		w.WriteHeader(404)
-	}
-}
-
-func (h *theHub) resolve(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Repo-Commit", h.commit)
-	switch {
-	case strings.HasSuffix(r.URL.Path, "/config.json"):
-		w.Header().Set("Location", "/api/resolve-cache/models/org/model/"+h.commit+"/config.json?etag=x")
-		w.WriteHeader(http.StatusTemporaryRedirect)
-		io.WriteString(w, "Temporary Redirect. Redirecting to somewhere")
-	case strings.HasSuffix(r.URL.Path, "/model.safetensors"):
-		w.Header().Set("X-Linked-Etag", `"`+etagOf(h.large)+`"`)
-		w.Header().Set("X-Linked-Size", fmt.Sprint(len(h.large)))
-		w.Header().Set("ETag", `"something-else"`)
-		w.Header().Set("X-Xet-Hash", "00")
-		w.Header().Set("Location", h.cdn.URL+"/blob?signature=1")
-		w.WriteHeader(http.StatusFound)
-	default:
-		w.Header().Set("X-Error-Code", "EntryNotFound")
-		w.WriteHeader(404)
-	}
-}
-
-func (h *theHub) batch(w http.ResponseWriter, r *http.Request) {
-	var q struct{ Objects []struct{ Size int64 } }
-	json.NewDecoder(r.Body).Decode(&q)
-	if q.Objects[0].Size < 100 {
-		io.WriteString(w, fmt.Sprintf(`{"objects":[{"oid":%q,"size":5,"authenticated":true,"actions":{"upload":{"href":%q,"expires_in":900}}}]}`, etagOf("small"), h.cdn.URL+"/put?signature=1"))
-		return
-	}
-	io.WriteString(w, fmt.Sprintf(`{"transfer":"multipart","objects":[{"oid":%q,"size":6000,"actions":{"upload":{"href":%q,"header":{"chunk_size":"4000","00001":%q,"2":%q,"other":"x"}}}}]}`,
-		etagOf(h.large), h.cdn.URL+"/complete", h.cdn.URL+"/part/1", h.cdn.URL+"/part/2"))
-}
-
-func (h *theHub) storage(w http.ResponseWriter, r *http.Request) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if a := r.Header.Get("Authorization"); a != "" {
-		h.leaked = append(h.leaked, r.URL.Path)
-	}
-	body, _ := io.ReadAll(r.Body)
-	switch {
-	case h.expired > 0:
-		h.expired--
-		w.WriteHeader(http.StatusForbidden)
-		io.WriteString(w, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
-	case r.Method == http.MethodPut:
-		h.parts[r.URL.Path] = string(body)
-		w.Header().Set("ETag", `"etag of `+r.URL.Path+`"`)
-	case r.URL.Path == "/complete":
-		h.parts[r.URL.Path] = string(body)
-		io.WriteString(w, "{}")
-	default:
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(h.large))
-	}
-}
-
 func TestDownloadInTheHubsShapes(t *testing.T) {
 	h := newHub(t)
-	r := h.repo()
+	r := h.repo("hf_secret")
 	if got, err := read(r, "main", "config.json"); err != nil || got != smallText {
 		t.Errorf("%q, %v", got, err)
 	}
 	h.expired = 2 // the address in the redirect is too old; asking again gives a new one
-	if got, err := read(r, "main", "model.safetensors"); err != nil || got != h.large {
+	if got, err := read(r, "main", "model.safetensors"); err != nil || got != largeText {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	var missing *hub.NotFoundError
 	if _, err := read(r, "main", "nowhere"); !errors.As(err, &missing) || missing.What != "file" {
 		t.Errorf("%v", err)
 	}
+	if _, err := read(r, "never", "config.json"); !errors.As(err, &missing) || missing.What != "revision" {
+		t.Errorf("%v", err)
+	}
 	files, err := r.List(ctx, "main")
-	if err != nil || len(files) != 2 || files[0].GitID != gitOf(smallText) || files[1].SHA256.String() != etagOf(h.large) {
+	if err != nil || len(files) != 2 || files[0].GitID != gitOf(smallText) || files[1].SHA256.String() != etagOf(largeText) {
 		t.Errorf("%+v, %v", files, err)
 	}
 	old, err := r.client.Repo(Model, "org/old")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, err := old.head(ctx, "main"); err != nil || id != h.commit {
+	if id, err := old.head(ctx, "main"); err != nil || id != h.main {
 		t.Errorf("a renamed repository: %q, %v", id, err)
 	}
 	if len(h.leaked) > 0 {
@@ -195,28 +47,103 @@ func TestDownloadInTheHubsShapes(t *testing.T) {
 	}
 }
 
-func TestUploadInTheHubsShapes(t *testing.T) {
+// TestStrangersInTheHubsShapes asks without a right: a wrong token and none get a
+// 401 without a code, which does not say whether the repository is there.
+func TestStrangersInTheHubsShapes(t *testing.T) {
 	h := newHub(t)
-	for _, content := range []string{"small", h.large} {
-		h.expired = 1
-		c, err := h.repo().Commit(ctx, hub.CommitRequest{Parent: h.commit, Message: "epoch 3\n\nwords", Add: []hub.Content{text("model.safetensors", content)}})
-		if err != nil || c.ID != strings.Repeat("cd", 20) {
-			t.Fatalf("%+v, %v", c, err)
+	for _, token := range []string{"", "hf_wrong"} {
+		r := h.repo(token)
+		for what, err := range map[string]error{
+			"list": second(r.List(ctx, "main")), "open": second(read(r, "main", "config.json")), "create": r.Create(ctx, false), "tags": second(r.Tags(ctx)),
+		} {
+			var status *StatusError
+			if !errors.As(err, &status) || status.Status != http.StatusUnauthorized || fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), "HF_TOKEN") {
+				t.Errorf("%q, %s: %v", token, what, err)
+			}
 		}
 	}
-	if h.parts["/put"] != "small" || h.parts["/part/1"]+h.parts["/part/2"] != h.large || len(h.parts["/part/1"]) != 4000 {
-		t.Errorf("the storage host has %d + %d bytes", len(h.parts["/part/1"]), len(h.parts["/part/2"]))
+	h.made = false
+	var missing *hub.NotFoundError
+	if _, err := h.repo("hf_secret").Resolve(ctx, "main"); !errors.As(err, &missing) || missing.What != noRepository {
+		t.Errorf("a missing repository: %v", err)
 	}
-	if want := `{"oid":"` + etagOf(h.large) + `","parts":[{"partNumber":1,"etag":"\"etag of /part/1\""},{"partNumber":2,"etag":"\"etag of /part/2\""}]}`; h.parts["/complete"] != want {
-		t.Errorf("completed with %s", h.parts["/complete"])
+}
+
+// TestPublishInTheHubsShapes makes a repository, sends files in one piece, in
+// parts and inline, tags the commit, and reads it all back.
+func TestPublishInTheHubsShapes(t *testing.T) {
+	h := newHub(t)
+	h.made = false
+	r := h.repo("hf_secret")
+	for range 2 { // the second time it is there
+		if err := r.Create(ctx, false); err != nil || !h.made {
+			t.Fatal(err)
+		}
 	}
-	want := `{"key":"header","value":{"description":"words","parentCommit":"` + h.commit + `","summary":"epoch 3"}}` + "\n" +
-		`{"key":"lfsFile","value":{"algo":"sha256","oid":"` + etagOf(h.large) + `","path":"model.safetensors","size":6000}}` + "\n"
-	if len(h.commits) != 2 || h.commits[1] != want {
+	big := strings.Repeat("other ", 1000)
+	want := map[string]string{"config.json": "{}", "model.safetensors": big, "small.safetensors": "small"}
+	var add []hub.Content
+	for _, path := range slices.Sorted(maps.Keys(want)) {
+		add = append(add, text(path, want[path]))
+	}
+	parent := h.main
+	h.expired = 1
+	c, err := r.Commit(ctx, hub.CommitRequest{Parent: parent, Message: "epoch 3\n\nwords", Add: add})
+	if err != nil || c.ID != h.main || c.ID == parent {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	oid := etagOf(big)
+	if want := `{"oid":"` + oid + `","parts":[{"partNumber":1,"etag":"\"etag of ` + oid + `/1\""},{"partNumber":2,"etag":"\"etag of ` + oid + `/2\""}]}`; h.parts["complete"] != want {
+		t.Errorf("completed with %s", h.parts["complete"])
+	}
+	if !slices.Equal(h.verified, []string{oid, etagOf("small")}) {
+		t.Errorf("verified %v", h.verified)
+	}
+	lines := `{"key":"header","value":{"description":"words","parentCommit":"` + parent + `","summary":"epoch 3"}}` + "\n" +
+		`{"key":"lfsFile","value":{"algo":"sha256","oid":"` + oid + `","path":"model.safetensors","size":6000}}` + "\n" +
+		`{"key":"lfsFile","value":{"algo":"sha256","oid":"` + etagOf("small") + `","path":"small.safetensors","size":5}}` + "\n" +
+		`{"key":"file","value":{"path":"config.json","encoding":"base64","content":"e30="}}` + "\n"
+	if len(h.commits) != 1 || h.commits[0] != lines {
 		t.Errorf("committed %q", h.commits)
+	}
+	for range 2 { // the second time 409, and refs tell that it is this commit
+		if err := r.Tag(ctx, "3", c.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	var exists *hub.TagExistsError
+	if err := r.Tag(ctx, "3", parent); !errors.As(err, &exists) || exists.Commit != c.ID {
+		t.Errorf("the tag for another commit: %v", err)
+	}
+	if tags, err := r.Tags(ctx); err != nil || !slices.Equal(tags, []hub.Tag{{Name: "3", Commit: c.ID}}) {
+		t.Errorf("%v, %v", tags, err)
+	}
+	if files, err := r.List(ctx, "3"); err != nil || len(files) != len(want) {
+		t.Errorf("%+v, %v", files, err)
+	}
+	for path, content := range want {
+		if got, err := read(r, "3", path); err != nil || got != content {
+			t.Errorf("%s: %d bytes, %v", path, len(got), err)
+		}
+	}
+	if same, err := r.Commit(ctx, hub.CommitRequest{Parent: c.ID, Message: "again", Add: add}); err != nil || same.ID != c.ID || len(h.commits) != 1 {
+		t.Errorf("the same files again: %+v, %v", same, err)
 	}
 	if len(h.leaked) > 0 {
 		t.Errorf("the token went to %v", h.leaked)
+	}
+}
+
+// TestLostRaceInTheHubsShapes commits on a head that moves before the commit
+// arrives: the Hub says 412, and the error where the branch is.
+func TestLostRaceInTheHubsShapes(t *testing.T) {
+	h := newHub(t)
+	h.race = true
+	before := h.main
+	var moved *hub.HeadMovedError
+	_, err := h.repo("hf_secret").Commit(ctx, hub.CommitRequest{Parent: before, Message: "x", Add: []hub.Content{text("config.json", "{}")}})
+	if !errors.As(err, &moved) || moved.Expected != before || moved.Head != h.main || len(h.commits) != 0 {
+		t.Errorf("%v", err)
 	}
 }
 
