@@ -198,6 +198,19 @@ func (s *hubSource) keyOf(ctx context.Context, c chunk) (string, error) {
 	return s.columnKey(s.files[c.file], file, c.part), nil
 }
 
+// factKeys lists the keys of the index and of the footers that lead to chunks.
+func (s *hubSource) factKeys(chunks []wanted) []string {
+	keys := []string{s.listKey()}
+	seen := map[int]bool{}
+	for _, c := range chunks {
+		if !seen[c.file] {
+			seen[c.file] = true
+			keys = append(keys, s.footerKey(s.files[c.file]))
+		}
+	}
+	return keys
+}
+
 // file returns an opened file. Whoever asks first reads the footer for all.
 func (s *hubSource) file(ctx context.Context, number int) (*parquetFile, error) {
 	if f := s.known(number); f != nil {

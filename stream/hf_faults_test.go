@@ -315,52 +315,6 @@ func TestChangedInUse(t *testing.T) {
 	}
 }
 
-// TestReopenedWhileAway: a run goes on with what the cache knows of a server that
-// is away; a person is told how to.
-func TestReopenedWhileAway(t *testing.T) {
-	for name, down := range map[string]http.HandlerFunc{"503": fakehub.Status(503), "pages": fakehub.Page} {
-		h, _ := hubOf(t, texts(200))
-		r := reach(h)
-		r.CacheDir = t.TempDir()
-		r.Policy.Strangers, r.Policy.Patience = 2, 20*time.Millisecond
-		const rowsName = "rows://org/fineweb/default"
-		src := openWith(t, r, rowsName)
-		want, err := src.Text(ctx, 150)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pinned := openWith(t, r, hubName).Name()
-		h.Change(func() { h.Fault = always(down) })
-		if _, err := r.Open(ctx, rowsName); err == nil || !strings.Contains(err.Error(), "HF_HUB_OFFLINE=1") || !strings.Contains(err.Error(), h.Commit) {
-			t.Errorf("%s: rows for a person: %v", name, err)
-		}
-		if _, err := r.Open(ctx, hubName); err == nil || !strings.Contains(err.Error(), "use "+pinned+" to go on") {
-			t.Errorf("%s: a branch: %v", name, err)
-		}
-		if _, err := r.Open(ctx, pinned); err != nil {
-			t.Errorf("%s: a commit: %v", name, err)
-		}
-		var told []error
-		r.Steady = true
-		r.Notice = func(err error, wait time.Duration) {
-			if wait == 0 {
-				told = append(told, err)
-			}
-		}
-		again := openWith(t, r, rowsName)
-		if got, err := again.Text(ctx, 150); err != nil || got != want || again.Identity() != src.Identity() {
-			t.Errorf("%s: rows for a run: %+v, %v", name, got, err)
-		}
-		if len(told) != 1 || !strings.Contains(told[0].Error(), "from the cache") {
-			t.Errorf("%s: told %v", name, told)
-		}
-		r.CacheDir = t.TempDir()
-		if _, err := r.Open(ctx, rowsName); err == nil {
-			t.Errorf("%s: nothing is in the cache, and no error", name)
-		}
-	}
-}
-
 func TestReadersMayGoAway(t *testing.T) {
 	noLeak(t)
 	h, _ := hubOf(t, texts(100))

@@ -109,13 +109,29 @@ func (s *hubSource) index(ctx context.Context, progress func(string, int, int)) 
 // and schema stand before it, which takes some 30 bytes a column.
 const headWindow = 2 << 10
 
-// head reads the number of rows of a file from the head of its footer. Nothing
-// vouches for it before the footer is read: see openFile.
+// head returns the number of rows of a file, and keeps it. Nothing vouches for it
+// before the footer is read: see openFile. What makes no sense is fetched once
+// more.
 func (s *hubSource) head(ctx context.Context, f remote.File) (h head, err error) {
-	key := s.headKey(f)
-	if data, ok := s.shelf.Get(key); ok && json.Unmarshal(data, &h) == nil {
+	if data, ok := s.shelf.Get(s.headKey(f)); ok && json.Unmarshal(data, &h) == nil {
 		return h, nil
 	}
+	h, err = s.fetchHead(ctx, f)
+	if undecodable(err) {
+		h, err = s.fetchHead(ctx, f)
+	}
+	if err != nil {
+		return head{}, err
+	}
+	data, err := json.Marshal(h)
+	if err == nil {
+		s.shelf.keep(s.headKey(f), data)
+	}
+	return h, err
+}
+
+// fetchHead reads the number of rows of a file from the head of its footer.
+func (s *hubSource) fetchHead(ctx context.Context, f remote.File) (h head, err error) {
 	tail, err := s.read(ctx, f, max(f.Size-parquet.TailSize, 0), min(f.Size, parquet.TailSize))
 	if err != nil {
 		return head{}, damage(s.path(f), "end", err)
@@ -143,11 +159,7 @@ func (s *hubSource) head(ctx context.Context, f remote.File) (h head, err error)
 			return head{}, err
 		}
 	}
-	data, err := json.Marshal(h)
-	if err == nil {
-		s.shelf.keep(key, data)
-	}
-	return h, err
+	return h, nil
 }
 
 // recount drops what the cache knows of the number of rows of files.

@@ -17,17 +17,19 @@ type Fetched struct {
 
 // Prefill brings the rows of segments into the cache on disk, several requests
 // at a time, and calls progress after each chunk. Text on this machine needs
-// nothing. The first error ends it; what is there by then stays there. That a
-// chunk is not in the cache afterwards is an error too: fault.Config if nothing
-// could be kept there from the start, else fault.Environment.
+// nothing. The first error ends it; what is there by then stays there. That not
+// all of it is in the cache afterwards, with what it takes to open the source, is
+// an error too: fault.Config if nothing could be kept there from the start, else
+// fault.Environment.
 func Prefill(ctx context.Context, src Source, segments []Segment, progress func(Fetched)) error {
 	var p *planner
 	var cache *shelf
+	var facts func([]wanted) []string // keys of what leads to chunks
 	switch s := src.(type) {
 	case *hubSource:
-		p, cache = s.planner, s.shelf
+		p, cache, facts = s.planner, s.shelf, s.factKeys
 	case *rowsSource:
-		p, cache = s.planner, s.shelf
+		p, cache, facts = s.planner, s.shelf, func([]wanted) []string { return []string{s.factsKey()} }
 	default:
 		return nil
 	}
@@ -59,7 +61,11 @@ func Prefill(ctx context.Context, src Source, segments []Segment, progress func(
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return allKept(chunks, cache)
+	keys := facts(chunks)
+	for i := range chunks {
+		keys = append(keys, chunks[i].key)
+	}
+	return allKept(keys, cache)
 }
 
 // wanted is a chunk to fetch.
@@ -105,17 +111,17 @@ func (p *planner) bring(ctx context.Context, w *wanted, cache *shelf) (int, erro
 	return len(data), nil
 }
 
-// allKept looks whether the cache still has all chunks: it may have dropped some
-// to make room for others.
-func allKept(chunks []wanted, cache *shelf) error {
+// allKept looks whether the cache still has all objects: it may have dropped
+// some to make room for others.
+func allKept(keys []string, cache *shelf) error {
 	kept := 0
-	for i := range chunks {
-		if cache.Has(chunks[i].key) {
+	for _, key := range keys {
+		if cache.Has(key) {
 			kept++
 		}
 	}
-	if kept < len(chunks) {
-		return fault.Errorf(fault.Environment, "the cache holds only %d of the %d pieces that were fetched: it is too small, and dropped the others; raise --cache-size", kept, len(chunks))
+	if kept < len(keys) {
+		return fault.Errorf(fault.Environment, "the cache holds only %d of the %d pieces that are needed: it is too small, and dropped the others; raise --cache-size", kept, len(keys))
 	}
 	return nil
 }

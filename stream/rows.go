@@ -93,10 +93,9 @@ func (r Remote) rowsToken() string {
 // cache knows of that serves if the network may not be used, and for a run, which
 // would wait for the server anyway, if it cannot be.
 func (s *rowsSource) look(ctx context.Context, r Remote) error {
-	key := "rows/facts/1 " + s.Name()
 	data, revision, err := s.ask(ctx, 0)
 	if err != nil && (offline(err) || unreachable(err)) {
-		return s.recall(key, r, err)
+		return s.recall(r, err)
 	}
 	if err != nil {
 		return err
@@ -113,7 +112,7 @@ func (s *rowsSource) look(ctx context.Context, r Remote) error {
 		return fault.Errorf(fault.Config, "%s: the source has %d rows", s.Name(), page.Total)
 	}
 	if facts, err := json.Marshal(s.first); err == nil {
-		s.shelf.keep(key, facts)
+		s.shelf.keep(s.factsKey(), facts)
 	}
 	s.keep(0, data)
 	return nil
@@ -121,8 +120,8 @@ func (s *rowsSource) look(ctx context.Context, r Remote) error {
 
 // recall takes the facts from the cache, or returns why they were not had from
 // the server.
-func (s *rowsSource) recall(key string, r Remote, why error) error {
-	kept, ok := s.shelf.Get(key)
+func (s *rowsSource) recall(r Remote, why error) error {
+	kept, ok := s.shelf.Get(s.factsKey())
 	var facts rowsFacts
 	if !ok || json.Unmarshal(kept, &facts) != nil || facts.Rows == 0 || facts.Rows > maxRows {
 		return why
@@ -151,6 +150,8 @@ func (s *rowsSource) keyOf(_ context.Context, c chunk) (string, error) {
 	}
 	return s.pageKey(c.part), nil
 }
+
+func (s *rowsSource) factsKey() string { return "rows/facts/1 " + s.Name() }
 
 func (s *rowsSource) pageKey(number int) string {
 	return fmt.Sprintf("rows/page/1 %s %s %d", s.Name(), s.first.Revision, number)

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"lockstep/internal/fault"
+	"lockstep/stream/remote/fakehub"
 )
 
 // unwritable returns a folder in which no object finds a place, whoever asks.
@@ -52,8 +54,20 @@ func TestPrefillSaysWhatIsKept(t *testing.T) {
 			}
 		}
 	}
-	h.Commit = "" // the rows API then sends no revision
 	r := reach(h)
+	r.CacheDir = t.TempDir()
+	src := openWith(t, r, hubName).(*hubSource)
+	if err := Prefill(ctx, src, segments, func(Fetched) {}); err != nil {
+		t.Error(err)
+	}
+	for _, key := range []string{src.listKey(), src.footerKey(src.files[1])} {
+		src.shelf.Remove(key)
+		if err := Prefill(ctx, src, segments, func(Fetched) {}); fault.KindOf(err) != fault.Environment {
+			t.Errorf("without %s: %v", key, err)
+		}
+		src.shelf.keep(key, nil)
+	}
+	h.Commit = "" // the rows API then sends no revision
 	r.CacheDir = t.TempDir()
 	if err := Prefill(ctx, openWith(t, r, "rows://org/fineweb/default"), segments, func(Fetched) {}); fault.KindOf(err) != fault.Config || !strings.Contains(err.Error(), "revision") {
 		t.Errorf("no revision: %v", err)
@@ -77,6 +91,52 @@ func TestFullDiskIsTold(t *testing.T) {
 		}
 		if len(told) != i+1 {
 			t.Errorf("%s: told %v", name, told)
+		}
+	}
+}
+
+// TestReopenedWhileAway: a run goes on with what the cache knows of a server that
+// is away; a person is told how to.
+func TestReopenedWhileAway(t *testing.T) {
+	for name, down := range map[string]http.HandlerFunc{"503": fakehub.Status(503), "pages": fakehub.Page} {
+		h, _ := hubOf(t, texts(200))
+		r := reach(h)
+		r.CacheDir = t.TempDir()
+		r.Policy.Strangers, r.Policy.Patience = 2, 20*time.Millisecond
+		const rowsName = "rows://org/fineweb/default"
+		src := openWith(t, r, rowsName)
+		want, err := src.Text(ctx, 150)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned := openWith(t, r, hubName).Name()
+		h.Change(func() { h.Fault = always(down) })
+		if _, err := r.Open(ctx, rowsName); err == nil || !strings.Contains(err.Error(), "HF_HUB_OFFLINE=1") || !strings.Contains(err.Error(), h.Commit) {
+			t.Errorf("%s: rows for a person: %v", name, err)
+		}
+		if _, err := r.Open(ctx, hubName); err == nil || !strings.Contains(err.Error(), "use "+pinned+" to go on") {
+			t.Errorf("%s: a branch: %v", name, err)
+		}
+		if _, err := r.Open(ctx, pinned); err != nil {
+			t.Errorf("%s: a commit: %v", name, err)
+		}
+		var told []error
+		r.Steady = true
+		r.Notice = func(err error, wait time.Duration) {
+			if wait == 0 {
+				told = append(told, err)
+			}
+		}
+		again := openWith(t, r, rowsName)
+		if got, err := again.Text(ctx, 150); err != nil || got != want || again.Identity() != src.Identity() {
+			t.Errorf("%s: rows for a run: %+v, %v", name, got, err)
+		}
+		if len(told) != 1 || !strings.Contains(told[0].Error(), "from the cache") {
+			t.Errorf("%s: told %v", name, told)
+		}
+		r.CacheDir = t.TempDir()
+		if _, err := r.Open(ctx, rowsName); err == nil {
+			t.Errorf("%s: nothing is in the cache, and no error", name)
 		}
 	}
 }

@@ -50,6 +50,11 @@ func (r *Repo) Range(ctx context.Context, f File, offset, n int64) ([]byte, erro
 	for int64(len(fetch.buf)) < n {
 		before := len(fetch.buf)
 		err := fetch.request(ctx)
+		if err == nil && len(fetch.buf) == before { // a redirect
+			if hops++; hops > maxHops {
+				err = fetch.astray(fetch.garbled("more than %d redirects", maxHops))
+			}
+		}
 		var astray *astrayError
 		switch {
 		case fetch.expired(err):
@@ -76,10 +81,6 @@ func (r *Repo) Range(ctx context.Context, f File, offset, n int64) ([]byte, erro
 				if err := tries.Failed(ctx, r.address(f), fmt.Errorf("the answers break off, and %d of %d bytes are there", got, n)); err != nil {
 					return nil, err
 				}
-			}
-		default: // a redirect
-			if hops++; hops > maxHops {
-				return nil, fault.Errorf(fault.Network, "%s: more than %d redirects", r.address(f), maxHops)
 			}
 		}
 	}
@@ -147,7 +148,7 @@ func (f *fetch) request(ctx context.Context) error {
 			return f.redirect(answer)
 		}
 		if err := f.check(answer, first, last); err != nil {
-			return f.astray(answer.Request.URL.Host, err)
+			return f.astray(err)
 		}
 		return f.read(answer, last-first+1)
 	})
@@ -270,19 +271,20 @@ func (f *fetch) garbled(format string, args ...any) error {
 	return &httpx.Garbled{Err: fault.Errorf(fault.Network, "%s: "+format, append([]any{f.repo.address(f.file)}, args...)...)}
 }
 
-// astrayError is a garbled answer from the address of a redirect: a network with
-// a login may have sent us there, so the Hub has to be asked again.
+// astrayError is a garbled answer from the address of a redirect, or one redirect
+// too many: a network with a login may have sent us there, so the Hub has to be
+// asked again.
 type astrayError struct{ garbled *httpx.Garbled }
 
 func (e *astrayError) Error() string { return e.garbled.Error() }
 func (e *astrayError) Unwrap() error { return e.garbled.Err }
 
 // astray turns a garbled answer of a redirect's address into an *astrayError, if
-// that host or the Hub is believed.
-func (f *fetch) astray(host string, err error) error {
+// its host or the Hub is believed.
+func (f *fetch) astray(err error) error {
 	var garbled *httpx.Garbled
 	client := f.repo.client
-	if f.signed && errors.As(err, &garbled) && (client.Believed(host) || client.Believed(client.Endpoint.Host)) {
+	if f.signed && errors.As(err, &garbled) && (client.Believed(client.Endpoint.Host) || client.Believed(f.repo.place(f.file).host)) {
 		return &astrayError{garbled}
 	}
 	return err

@@ -308,6 +308,7 @@ func TestPagesForAWhile(t *testing.T) {
 		"pages":       fakehub.Page,
 		"redirects":   fakehub.Status(http.StatusFound, "Location", portal.URL+"/login"),
 		"to nowhere":  fakehub.Status(http.StatusFound),
+		"in a circle": fakehub.Status(http.StatusFound, "Location", "/again"),
 		"empty":       fakehub.Status(http.StatusOK),
 		"empty parts": fakehub.Status(http.StatusPartialContent, "Content-Range", "bytes 10-29/1000"),
 	} {
