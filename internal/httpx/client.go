@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"lockstep/internal/fault"
 )
@@ -241,7 +242,7 @@ func (c *Client) build(ctx context.Context, r Request) (*http.Request, error) {
 func refusal(method string, r *http.Response) *Error {
 	e := &Error{
 		Method: method, URL: Bare(r.Request.URL), Status: r.StatusCode,
-		Code: r.Header.Get("X-Error-Code"), Message: clip(r.Header.Get("X-Error-Message")),
+		Code: clip(r.Header.Get("X-Error-Code")), Message: clip(r.Header.Get("X-Error-Message")),
 		RequestID: clip(first(r.Header.Get("X-Request-Id"), r.Header.Get("X-Amzn-Trace-Id"), r.Header.Get("X-Amz-Cf-Id"))),
 	}
 	if Retriable(r.StatusCode) {
@@ -262,9 +263,9 @@ func refusal(method string, r *http.Response) *Error {
 	return e
 }
 
-// clip keeps a foreign message to one short line.
+// clip keeps a foreign message to one short line without control characters.
 func clip(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F }), " ")
+	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), unicode.IsControl), " ")
 	if runes := []rune(s); len(runes) > 200 {
 		s = string(runes[:200]) + "..."
 	}

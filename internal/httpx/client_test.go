@@ -87,9 +87,13 @@ func TestGivesUp(t *testing.T) {
 		tries int
 		says  string
 	}{
-		"401":          {status(401), fault.Refused, 1, "HF_TOKEN"},
-		"403":          {status(403, "X-Error-Code", "GatedRepo", "X-Error-Message", "Access is restricted"), fault.Refused, 1, "Access is restricted"},
-		"404":          {status(404), fault.Refused, 1, "check the names"},
+		"401": {status(401), fault.Refused, 1, "HF_TOKEN"},
+		"403": {status(403, "X-Error-Code", "GatedRepo", "X-Error-Message", "Access is restricted"), fault.Refused, 1, "Access is restricted"},
+		"404": {status(404), fault.Refused, 1, "check the names"},
+		"control": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(403)
+			io.WriteString(w, `{"error":"no\u001b[2J\u009b2J\u0085way"}`)
+		}, fault.Refused, 1, "no [2J 2J way"},
 		"429 too long": {status(429, "Retry-After", "86400"), fault.Network, 1, "wait of 24h0m1s"},
 		"web page 500": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
