@@ -138,8 +138,6 @@ type author struct {
 	Avatar string `json:"avatar"`
 }
 
-const maxHistory = 100_000 // commits walked for one answer
-
 // commits is GET commits/REVISION?limit&p: a page of the history, newest first.
 func (c *call) commits(revision string) {
 	q := c.r.URL.Query()
@@ -148,20 +146,22 @@ func (c *call) commits(revision string) {
 	list := []commitInfo{}
 	total := 0
 	commit, err := c.repo.Resolve(c.r.Context(), revision)
-	for ; err == nil && total < maxHistory; total++ {
-		if total >= skip && len(list) < limit {
-			info, ierr := c.commitInfo(commit)
-			if ierr != nil {
-				c.failWith(c.w, c.r, ierr)
-				return
+	var page []string
+	if err == nil {
+		err = c.repo.walk(c.r.Context(), commit.ID, func(id string, _ step) bool {
+			if total >= skip && len(page) < limit {
+				page = append(page, id)
 			}
-			list = append(list, info)
-		}
-		if commit.Parent == "" {
 			total++
-			break
+			return true
+		})
+	}
+	for _, id := range page {
+		var info commitInfo
+		if err == nil {
+			info, err = c.commitInfo(id)
 		}
-		commit, err = c.repo.Resolve(c.r.Context(), commit.Parent)
+		list = append(list, info)
 	}
 	if err != nil {
 		c.failWith(c.w, c.r, err)
@@ -174,7 +174,11 @@ func (c *call) commits(revision string) {
 	writeJSON(c.w, list)
 }
 
-func (c *call) commitInfo(commit hub.Commit) (commitInfo, error) {
+func (c *call) commitInfo(id string) (commitInfo, error) {
+	commit, err := c.repo.Resolve(c.r.Context(), id)
+	if err != nil {
+		return commitInfo{}, err
+	}
 	written, err := c.repo.Written(commit.ID)
 	title, message, _ := strings.Cut(commit.Message, "\n")
 	return commitInfo{

@@ -61,6 +61,7 @@ func validPart(p string) bool {
 type repos struct {
 	root string
 	gits gitIDs
+	past history
 	mu   sync.Mutex
 	open map[repoName]*repo
 }
@@ -73,6 +74,7 @@ type repo struct {
 	repoName
 	private bool
 	gits    *gitIDs
+	history *history
 	checked sync.Map // digest -> true: blobs compared whole since the start
 	// checking has the blobs that are being compared: digest -> chan struct{},
 	// closed at the end.
@@ -120,7 +122,7 @@ func (s *repos) keep(ctx context.Context, name repoName, dir *hub.Directory) (*r
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[name] == nil {
-		s.open[name] = &repo{Directory: dir, repoName: name, private: !errors.Is(err, fs.ErrNotExist), gits: &s.gits}
+		s.open[name] = &repo{Directory: dir, repoName: name, private: !errors.Is(err, fs.ErrNotExist), gits: &s.gits, history: &s.past}
 	}
 	return s.open[name], nil
 }

@@ -70,53 +70,50 @@ func (t *treeView) find(path string) (entry, bool) {
 	return t.all[i], true
 }
 
-func (t *treeView) show(ctx context.Context, e entry) (treeEntry, error) {
+func (t *treeView) show(e entry) treeEntry {
 	out := treeEntry{Type: "file", Path: e.Path, Size: e.Size, OID: e.id}
 	if e.folder {
 		out.Type = "directory"
 	} else if isLFS(e.Path, e.Size) {
 		out.LFS = &treeLFS{e.SHA256.String(), e.Size, len(pointer(e.FileInfo))}
 	}
-	if !t.expand {
-		return out, nil
-	}
-	last, err := t.lastCommit(ctx, e)
-	out.LastCommit = last
-	return out, err
+	return out
 }
 
-// lastCommit is the newest one that changed an entry.
-func (t *treeView) lastCommit(ctx context.Context, e entry) (*lastCommit, error) {
-	at := t.commit
-	for range maxHistory {
-		if at.Parent == "" {
-			break
+// answer sends entries, with the last commit of each if that was asked for.
+func (t *treeView) answer(list []treeEntry) {
+	if t.expand {
+		if err := t.addLastCommits(list); err != nil {
+			t.c.failWith(t.c.w, t.c.r, err)
+			return
 		}
-		before, err := t.c.repo.Resolve(ctx, at.Parent)
-		if err != nil {
-			return nil, err
-		}
-		files, err := t.c.repo.List(ctx, before.ID)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Equal(below(files, e.Path), below(t.files(), e.Path)) {
-			break
-		}
-		at = before
 	}
-	info, err := t.c.commitInfo(at)
-	return &lastCommit{info.ID, info.Title, info.Date}, err
+	writeJSON(t.c.w, list)
 }
 
-func (t *treeView) files() []hub.FileInfo {
-	var files []hub.FileInfo
-	for _, e := range t.all {
-		if !e.folder {
-			files = append(files, e.FileInfo)
-		}
+func (t *treeView) addLastCommits(list []treeEntry) error {
+	repo, ctx := t.c.repo, t.c.r.Context()
+	paths := make([]string, len(list))
+	for i, e := range list {
+		paths[i] = e.Path
 	}
-	return files
+	last, err := repo.lastChanges(ctx, t.commit.ID, paths)
+	if err != nil {
+		return err
+	}
+	for i, e := range list {
+		id := last[e.Path]
+		s, err := repo.step(ctx, id, map[string][]hub.FileInfo{})
+		if err != nil {
+			return err
+		}
+		written, err := repo.Written(id)
+		if err != nil {
+			return err
+		}
+		list[i].LastCommit = &lastCommit{id, s.title, formatTime(written)}
+	}
+	return nil
 }
 
 // below keeps a file, or the files of a folder.
@@ -159,18 +156,13 @@ func (c *call) tree(revision, folder string) {
 			c.linkNext("cursor", list[page-1].Path)
 			break
 		}
-		shown, err := t.show(c.r.Context(), e)
-		if err != nil {
-			c.failWith(c.w, c.r, err)
-			return
-		}
-		list = append(list, shown)
+		list = append(list, t.show(e))
 	}
-	writeJSON(c.w, list)
+	t.answer(list)
 }
 
 // pathsInfo is POST paths-info/REVISION: one client sends a form, another JSON.
-// Paths that are not there are left out.
+// Paths that are not there are left out, and so are those that come again.
 func (c *call) pathsInfo(revision string) {
 	paths, expand, ok := c.readPaths()
 	if !ok {
@@ -186,19 +178,16 @@ func (c *call) pathsInfo(revision string) {
 		return
 	}
 	list := []treeEntry{}
+	shown := map[string]bool{}
 	for _, p := range paths {
 		e, ok := t.find(strings.Trim(p, "/"))
-		if !ok {
+		if !ok || shown[e.Path] {
 			continue
 		}
-		shown, err := t.show(c.r.Context(), e)
-		if err != nil {
-			c.failWith(c.w, c.r, err)
-			return
-		}
-		list = append(list, shown)
+		shown[e.Path] = true
+		list = append(list, t.show(e))
 	}
-	writeJSON(c.w, list)
+	t.answer(list)
 }
 
 func (c *call) readPaths() (paths []string, expand, ok bool) {
