@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
@@ -35,6 +36,14 @@ import (
 type Directory struct {
 	root string
 	disk disk
+	tags sync.Map // name -> listedTag
+}
+
+// listedTag is a tag that was read, and the file that it was read from: as tags
+// never change, neither does that.
+type listedTag struct {
+	Tag
+	file fs.FileInfo
 }
 
 const (
@@ -129,9 +138,13 @@ func makeFolders(d disk, root string) error {
 
 // IsRepository reports whether the folder holds a local repository.
 func IsRepository(folder string) bool {
-	_, err := os.Stat(filepath.Join(folder, markerFile))
+	_, err := Marker(folder)
 	return err == nil
 }
+
+// Marker describes the file that makes a folder a repository. Another one in its
+// place is the sign of another repository.
+func Marker(folder string) (fs.FileInfo, error) { return os.Stat(filepath.Join(folder, markerFile)) }
 
 func (d *Directory) path(elem ...string) string {
 	return filepath.Join(append([]string{d.root}, elem...)...)
@@ -163,14 +176,35 @@ func (d *Directory) Tags(ctx context.Context) ([]Tag, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		id, err := d.ref(tagsDir, e.Name())
+		tag, err := d.listTag(e)
 		if err != nil {
 			return nil, err
 		}
-		tags = append(tags, Tag{Name: e.Name(), Commit: id})
+		tags = append(tags, tag)
 	}
 	SortTags(tags)
 	return tags, nil
+}
+
+// listTag reads a tag, unless that was done.
+func (d *Directory) listTag(e fs.DirEntry) (Tag, error) {
+	info, err := e.Info()
+	if err != nil {
+		return Tag{}, err
+	}
+	if known, ok := d.tags.Load(e.Name()); ok {
+		was := known.(listedTag)
+		if os.SameFile(was.file, info) && was.file.ModTime().Equal(info.ModTime()) && was.file.Size() == info.Size() {
+			return was.Tag, nil
+		}
+	}
+	id, err := d.ref(tagsDir, e.Name())
+	if err != nil {
+		return Tag{}, err
+	}
+	tag := Tag{Name: e.Name(), Commit: id}
+	d.tags.Store(e.Name(), listedTag{tag, info})
+	return tag, nil
 }
 
 // Open implements Repository.

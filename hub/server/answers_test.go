@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -111,6 +112,43 @@ func TestRemovedRepositoriesAreForgotten(t *testing.T) {
 	s.must(404, "GET", "/api/models/a/m", "")
 	s.create("a/m")
 	s.commit("a/m", "again", "x", "1")
+}
+
+// TestReplacedRepositoriesAreForgotten puts another repository in the place of
+// one that the server knows: its tags are other ones.
+func TestReplacedRepositoriesAreForgotten(t *testing.T) {
+	s, _ := newModel(t, Options{})
+	folder := filepath.Join(s.s.root, "models", "a", "m")
+	tags := func() any {
+		t.Helper()
+		var refs struct{ Tags []refInfo }
+		if err := json.Unmarshal(s.must(200, "GET", "/api/models/a/m/refs", "").body, &refs); err != nil || len(refs.Tags) != 1 {
+			t.Fatalf("%v: %v", refs, err)
+		}
+		return refs.Tags[0]
+	}
+	s.must(200, "POST", "/api/models/a/m/tag/main", `{"tag":"1"}`)
+	before := tags()
+	if again := tags(); again != before { // now remembered
+		t.Errorf("first %v, then %v", before, again)
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	other, err := hub.CreateDirectory(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := other.Commit(ctx, hub.CommitRequest{Add: []hub.Content{hub.Bytes("x", nil)}})
+	if err == nil {
+		err = other.Tag(ctx, "1", head.ID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := tags(); after != (refInfo{"1", "refs/tags/1", head.ID}) {
+		t.Errorf("the tag is %v, it was %v before, want %s", after, before, head.ID)
+	}
 }
 
 // TestMarksOfPrivateRepositories finds a mark whose repository a crash prevented:

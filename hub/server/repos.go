@@ -79,6 +79,13 @@ type repo struct {
 	// checking has the blobs that are being compared: digest -> chan struct{},
 	// closed at the end.
 	checking sync.Map
+	marker   fs.FileInfo // of the folder that was opened
+}
+
+// isThere reports whether the repository's folder is the one that was opened.
+func (r *repo) isThere(folder string) bool {
+	info, err := hub.Marker(folder)
+	return err == nil && os.SameFile(info, r.marker) && info.ModTime().Equal(r.marker.ModTime())
 }
 
 // find opens a repository; *hub.NotFoundError if there is none.
@@ -90,14 +97,16 @@ func (s *repos) find(ctx context.Context, name repoName) (*repo, error) {
 	s.mu.Lock()
 	r := s.open[name]
 	s.mu.Unlock()
-	if r != nil && hub.IsRepository(s.path(name)) {
+	if r != nil && r.isThere(s.path(name)) {
 		return r, nil
 	}
 	dir, err := hub.OpenDirectory(s.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
+	if r != nil { // somebody removed its folder
 		s.mu.Lock()
-		delete(s.open, name) // somebody removed its folder
+		delete(s.open, name)
 		s.mu.Unlock()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, missing
 	}
 	if err != nil {
@@ -118,11 +127,15 @@ func (s *repos) keep(ctx context.Context, name repoName, dir *hub.Directory) (*r
 	} else if err != nil {
 		return nil, err
 	}
-	_, err := os.Stat(s.privateMark(name))
+	marker, err := hub.Marker(s.path(name))
+	if err != nil {
+		return nil, err
+	}
+	_, err = os.Stat(s.privateMark(name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[name] == nil {
-		s.open[name] = &repo{Directory: dir, repoName: name, private: !errors.Is(err, fs.ErrNotExist), gits: &s.gits, history: &s.past}
+		s.open[name] = &repo{Directory: dir, repoName: name, private: !errors.Is(err, fs.ErrNotExist), gits: &s.gits, history: &s.past, marker: marker}
 	}
 	return s.open[name], nil
 }
