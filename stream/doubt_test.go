@@ -178,6 +178,28 @@ func TestWrongFooterIsFetchedAgain(t *testing.T) {
 	}
 }
 
+// TestColumnsBelongToTheirFooter: a column that is in the cache is no proof of
+// another footer than the one that it was decoded by.
+func TestColumnsBelongToTheirFooter(t *testing.T) {
+	h, folder := hubOf(t, texts(120))
+	r := reach(h)
+	r.CacheDir = t.TempDir()
+	src := openWith(t, r, hubName).(*hubSource)
+	want := all(t, open(t, folder))
+	all(t, src)
+	src.shelf.Remove(src.footerKey(src.files[0]))
+	data := h.Files[firstFile]
+	start, sound := footerOf(t, data)
+	broken := flip(t, data, start, func(flipped []byte) bool {
+		c, err := parquet.ParseFooter(flipped[start:len(flipped)-parquet.TailSize], int64(len(flipped)), textColumn)
+		return err == nil && c.Rows() == 120 && c.Groups[1].Codec != sound.Groups[1].Codec
+	})
+	asked := flawed(h, firstFile, start, broken, 1)
+	if row, err := openWith(t, r, hubName).Text(ctx, 50); err != nil || row.Digest != want[50].Digest || asked.Load() != 2 {
+		t.Errorf("%+v, %v, %d footers", row, err, asked.Load())
+	}
+}
+
 // TestDamagedOnce: bytes that do not decode are fetched once more in the same
 // call; those that never do cost no further footers.
 func TestDamagedOnce(t *testing.T) {
