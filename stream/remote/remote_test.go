@@ -23,7 +23,12 @@ var quick = httpx.Policy{First: time.Millisecond, Longest: 2 * time.Millisecond,
 
 func clientOf(t testing.TB, h *fakehub.Hub, token string) *httpx.Client {
 	t.Helper()
-	c, err := httpx.New(httpx.Options{Endpoint: h.Hub.URL, Token: token, Policy: quick})
+	return clientWith(t, h, token, quick)
+}
+
+func clientWith(t testing.TB, h *fakehub.Hub, token string, p httpx.Policy) *httpx.Client {
+	t.Helper()
+	c, err := httpx.New(httpx.Options{Endpoint: h.Hub.URL, Token: token, Policy: p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,15 +271,10 @@ func TestTrickle(t *testing.T) {
 	h := fakehub.New(t)
 	h.Files["a"] = file(2000)
 	r := pin(t, h, "")
-	c, err := httpx.New(httpx.Options{Endpoint: h.Hub.URL, Policy: httpx.Policy{First: 40 * time.Millisecond, Patience: 300 * time.Millisecond}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	r.client = c
+	r.client = clientWith(t, h, "", httpx.Policy{First: 40 * time.Millisecond, Patience: 300 * time.Millisecond})
 	h.Log()
 	h.Change(func() { h.Cut = func(*http.Request, int) int { return 1 } })
-	_, err = r.Range(ctx, fileOf(h, "a"), 0, 2000)
+	_, err := r.Range(ctx, fileOf(h, "a"), 0, 2000)
 	if fault.KindOf(err) != fault.Network || !strings.Contains(err.Error(), "of 2000 bytes are there") || !strings.Contains(err.Error(), "tries") {
 		t.Errorf("%v", err)
 	}
@@ -293,7 +293,9 @@ func TestManyBreaks(t *testing.T) {
 		}
 		return -1
 	}
-	got, err := pin(t, h, "").Range(ctx, fileOf(h, "a"), 0, 150*progress)
+	r := pin(t, h, "")
+	r.client = clientWith(t, h, "", httpx.Policy{First: time.Hour, Longest: time.Hour}) // a wait is a failure
+	got, err := r.Range(ctx, fileOf(h, "a"), 0, 150*progress)
 	if err != nil || !bytes.Equal(got, h.Files["a"]) {
 		t.Errorf("%v", err)
 	}
@@ -385,10 +387,5 @@ func impatient(t testing.TB, h *fakehub.Hub) *httpx.Client {
 	t.Helper()
 	p := quick
 	p.Patience = 20 * time.Millisecond
-	c, err := httpx.New(httpx.Options{Endpoint: h.Hub.URL, Policy: p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
+	return clientWith(t, h, "", p)
 }
