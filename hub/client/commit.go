@@ -77,8 +77,7 @@ func (r *Repo) commit(ctx context.Context, q hub.CommitRequest, files []measured
 			}
 		}
 		id, err := r.post(ctx, q, plan)
-		var status *StatusError
-		if errors.As(err, &status) && status.Status == http.StatusPreconditionFailed {
+		if refusedWith(err, http.StatusPreconditionFailed) {
 			return r.moved(ctx, q)
 		}
 		done = hub.Commit{ID: id, Parent: q.Parent, Message: q.Message}

@@ -18,9 +18,13 @@
 // # Failure
 //
 // Requests that may be repeated are, within a limit, with growing pauses and at
-// the server's word (Retry-After, RateLimit). A commit is not repeated blindly:
+// the server's word (Retry-After, RateLimit). The limit counts tries, unlike that
+// of httpx.Client, whose readers outlast an outage of minutes: what is repeated
+// here is mostly several requests, as an upload with new addresses, and who
+// pushes has a plan for longer outages. Which answers are worth another try, and
+// how an error reads, is httpx's for both. A commit is not repeated blindly:
 // after a lost answer the branch is looked at first. What remains is a
-// [*StatusError] or another error with its fault.Kind: Network where waiting may
+// *httpx.Error or another error with its fault.Kind: Network where waiting may
 // help, Refused where it will not.
 //
 // # Cache

@@ -146,8 +146,7 @@ func (r *Repo) resolve(revision, path string) string {
 func (r *Repo) metadata(ctx context.Context, revision, path string) (remote, error) {
 	_, h, err := r.client.probe(ctx, r.resolve(revision, path))
 	if err != nil {
-		var status *StatusError
-		if errors.As(err, &status) && status.Code == "EntryNotFound" && isCommit(h.Get("X-Repo-Commit")) {
+		if e := refusal(err); e != nil && e.Code == "EntryNotFound" && isCommit(h.Get("X-Repo-Commit")) {
 			_ = r.cache().setAbsent(h.Get("X-Repo-Commit"), path) // spares a question about this commit next time
 		}
 		return remote{}, notFound(err, r.id, revision, path)
@@ -182,7 +181,7 @@ func (k *Client) probe(ctx context.Context, path string) (status int, header htt
 			return nil
 		}
 		if status != http.StatusOK {
-			return statusError(r, nil, k.now())
+			return httpx.Refusal(http.MethodHead, r)
 		}
 		return nil
 	})
@@ -316,8 +315,7 @@ func (d *download) get() error {
 			return err
 		}
 	default:
-		text, _ := io.ReadAll(io.LimitReader(r.Body, 4096)) // the status matters more
-		err := statusError(r, text, d.repo.client.now())
+		var err error = httpx.Refusal(http.MethodGet, r)
 		if !httpx.SameOrigin(r.Request.URL, d.repo.client.endpoint) {
 			err = expired(err)
 		}
@@ -347,7 +345,7 @@ func (d *download) copy(from io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return fault.Errorf(fault.Network, "%s/%s: the body ended after %d of %d bytes", d.repo.id, d.path, d.at, d.info.size)
 		case err != nil:
-			return networkError(d.ctx, d.repo.id+"/"+d.path, err)
+			return networkError(d.ctx, http.MethodGet, d.repo.resolve(d.info.commit, d.path), err)
 		}
 	}
 }

@@ -1,113 +1,37 @@
 package client
 
 import (
-	"encoding/json"
-	"fmt"
+	"errors"
 	"net/http"
 	"strings"
-	"time"
+	"unicode"
 
 	"lockstep/hub"
-	"lockstep/internal/fault"
 	"lockstep/internal/httpx"
 )
 
-// StatusError is an answer that is no success.
-type StatusError struct {
-	Method, Path string
-	Status       int
-	Code         string        // X-Error-Code, such as RepoNotFound
-	Message      string        // the server's words
-	Request      string        // its number of the request, for its keepers
-	Wait         time.Duration // what it asked to wait, 0 if nothing
-}
-
-func (e *StatusError) Error() string {
-	s := fmt.Sprintf("%s %s: %d %s", e.Method, e.Path, e.Status, http.StatusText(e.Status))
-	if e.Message != "" {
-		s += ": " + e.Message
-	}
-	switch {
-	case e.Status == http.StatusUnauthorized:
-		s += "; is HF_TOKEN set, and may it see this?"
-	case e.Status == http.StatusTooManyRequests && e.Wait > 0:
-		s += fmt.Sprintf("; the quota is renewed in %v", e.Wait)
-	}
-	if e.Request != "" {
-		s += " (request " + e.Request + ")"
-	}
-	return s
-}
-
-// Fault tells what may pass from what will not.
-func (e *StatusError) Fault() fault.Kind {
-	if httpx.Retriable(e.Status) {
-		return fault.Network
-	}
-	return fault.Refused
-}
-
-// RetryAfter is what the server asked to wait.
-func (e *StatusError) RetryAfter() time.Duration { return e.Wait }
-
+// maxErrorText is how much is shown of what a server says about one object.
 const maxErrorText = 500
 
-// statusError reads the error of an answer: code and message are in headers, in
-// JSON, or nowhere.
-func statusError(r *http.Response, body []byte, now time.Time) error {
-	asked, _ := httpx.Asked(r.StatusCode, r.Header, now)
-	e := &StatusError{
-		Method: r.Request.Method, Path: r.Request.URL.Path, Status: r.StatusCode, Code: r.Header.Get("X-Error-Code"),
-		Message: r.Header.Get("X-Error-Message"), Wait: asked,
+// refusal finds the answer that an error is about; nil if there was none.
+func refusal(err error) *httpx.Error {
+	var e *httpx.Error
+	if !errors.As(err, &e) || e.Status == 0 {
+		return nil
 	}
-	for _, name := range []string{"X-Request-Id", "X-Amzn-Trace-Id", "X-Amz-Cf-Id"} {
-		if e.Request == "" {
-			e.Request = printable(r.Header.Get(name), 80)
-		}
-	}
-	if e.Message == "" {
-		e.Message = bodyMessage(body)
-	}
-	e.Message = printable(e.Message, maxErrorText)
 	return e
 }
 
-// bodyMessage finds the message of an error's JSON, in any of the shapes known.
-func bodyMessage(body []byte) string {
-	var q struct {
-		Error       any
-		Description string `json:"error_description"`
-		Message     string
-		Errors      []struct{ Message string }
-	}
-	if json.Unmarshal(body, &q) != nil {
-		if httpx.LooksHTML(nil, body) {
-			return "a web page instead of an answer"
-		}
-		return string(body[:min(len(body), maxErrorText)])
-	}
-	switch e := q.Error.(type) {
-	case string:
-		return e
-	case []any:
-		parts := make([]string, 0, len(e))
-		for _, p := range e {
-			parts = append(parts, fmt.Sprint(p))
-		}
-		return strings.Join(parts, "; ")
-	}
-	for _, e := range q.Errors {
-		if e.Message != "" {
-			return e.Message
-		}
-	}
-	return firstOf(q.Description, q.Message)
+// refusedWith says whether an error is an answer with this status.
+func refusedWith(err error, status int) bool {
+	e := refusal(err)
+	return e != nil && e.Status == status
 }
 
 // printable keeps what a terminal can show, up to a length.
 func printable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
@@ -121,8 +45,8 @@ const noRepository = "repository (or no right to see it)"
 
 // notFound turns the codes of absence into hub.NotFoundError.
 func notFound(err error, repo, revision, file string) error {
-	e, ok := err.(*StatusError)
-	if !ok {
+	e := refusal(err)
+	if e == nil {
 		return err
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -90,8 +91,12 @@ func FuzzHeaders(f *testing.F) {
 		if e := cleanETag(etag); isDigest(e) && strings.ContainsAny(e, `/\.`) {
 			t.Errorf("the blob %q", e)
 		}
-		if m := printable(bodyMessage([]byte(body)), 100); len(m) > 100 || strings.ContainsAny(m, "\x1b\n") {
+		answer := &http.Response{StatusCode: 400, Body: io.NopCloser(strings.NewReader(body)), Request: &http.Request{URL: &url.URL{Path: "/x"}}}
+		if m := httpx.Refusal("GET", answer).Message; len(m) > 1000 || strings.ContainsAny(m, "\x1b\n") {
 			t.Errorf("the message %q", m)
+		}
+		if m := printable(body, 100); len(m) > 100 || strings.ContainsAny(m, "\x1b\n") {
+			t.Errorf("shown as %q", m)
 		}
 	})
 }

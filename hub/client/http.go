@@ -25,7 +25,7 @@ const (
 	maxAnswer    = 64 << 20 // bytes of a JSON answer
 	maxRedirects = 10
 	longestWait  = 60 * time.Second // that a server can make a client wait in one go
-	stallTime    = 60 * time.Second // without a byte in either direction: what is sent may lie in the system's buffers
+	stallTime    = 60 * time.Second // without a byte of what is sent: the system's buffers have to drain first
 	answerTime   = 3 * time.Minute  // for the first byte of an answer: a commit of a large repository takes time
 )
 
@@ -125,14 +125,15 @@ type request struct {
 	headers      http.Header
 }
 
-// send does a request once. Its body is watched: a connection on which nothing
-// moves for stallTime is given up.
+// send does a request once. Both bodies are watched: a connection on which nothing
+// moves, for stallTime on the way out and httpx.Silence on the way in, is given
+// up.
 func (k *Client) send(ctx context.Context, method, address, contentType string, body func() (io.ReadCloser, error), size int64, headers http.Header) (*http.Response, error) {
-	if k.config.Offline {
-		return nil, fault.Wrap(fault.Network, fmt.Errorf("%s %s: %w", method, shown(address), httpx.ErrOffline))
-	}
 	if strings.HasPrefix(address, "/") {
 		address = k.config.Endpoint + address
+	}
+	if k.config.Offline {
+		return nil, &httpx.Error{Method: method, URL: shown(address), Err: httpx.ErrOffline}
 	}
 	watched, watch := newWatch(ctx)
 	r, err := http.NewRequestWithContext(watched, method, address, nil)
@@ -165,7 +166,7 @@ func (k *Client) send(ctx context.Context, method, address, contentType string, 
 	if err != nil {
 		err = watch.explain(httpx.Cause(err)) // whose address names the signature too
 		watch.stop()
-		return nil, networkError(ctx, method+" "+shown(address), err)
+		return nil, networkError(ctx, method, address, err)
 	}
 	response.Body = watch.receiving(response.Body)
 	return response, nil
@@ -182,19 +183,14 @@ func shown(address string) string {
 	return httpx.Bare(u)
 }
 
-// networkError gives a failed connection its kind, and says what was asked for.
-// Errors that have a kind (a content that cannot be read, a refused redirect)
-// keep it.
-func networkError(ctx context.Context, what string, err error) error {
-	err = fmt.Errorf("%s: %w", what, err)
+// networkError is a request without an answer, or without the whole of one. Errors
+// that have a kind (a content that cannot be read, a refused redirect) keep it.
+func networkError(ctx context.Context, method, address string, err error) error {
 	var known fault.Faulter
-	switch {
-	case errors.As(err, &known):
-		return err
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
-		return err
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return fmt.Errorf("%s %s: %w", method, shown(address), err)
 	}
-	return fault.Wrap(fault.Network, err)
+	return &httpx.Error{Method: method, URL: shown(address), Err: err}
 }
 
 // repeat tries until it succeeds, as often as the backoff allows, for as long as
@@ -208,12 +204,11 @@ func (k *Client) repeat(ctx context.Context, try func() error) error {
 			return err
 		}
 		d := pause + time.Duration(rand.Int64N(int64(pause/4)+1)) // so that a crowd does not come back at once
-		var status *StatusError
-		if errors.As(err, &status) && status.Wait > 0 {
-			if status.Wait > longestWait {
+		if e := refusal(err); e != nil && e.Asked > 0 {
+			if e.Asked > longestWait {
 				return err // for the caller to plan with
 			}
-			d = status.Wait
+			d = e.Asked
 		}
 		if serr := b.Sleep(ctx, d); serr != nil {
 			return err
@@ -256,12 +251,13 @@ func (k *Client) once(ctx context.Context, q request) ([]byte, http.Header, erro
 // finish reads an answer.
 func (k *Client) finish(ctx context.Context, r *http.Response) ([]byte, http.Header, error) {
 	defer r.Body.Close()
+	if r.StatusCode < 200 || r.StatusCode > 299 {
+		return nil, nil, httpx.Refusal(r.Request.Method, r)
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer+1))
 	switch {
-	case r.StatusCode < 200 || r.StatusCode > 299: // what can be read of the error is enough
-		return nil, nil, statusError(r, body, k.now())
 	case err != nil:
-		return nil, nil, networkError(ctx, fmt.Sprintf("%s %s: the answer ended early", r.Request.Method, r.Request.URL.Path), err)
+		return nil, nil, networkError(ctx, r.Request.Method, r.Request.URL.String(), fmt.Errorf("the answer ended early: %w", err))
 	case len(body) > maxAnswer:
 		return nil, nil, fault.Errorf(fault.Refused, "%s %s: an answer of more than %d bytes", r.Request.Method, r.Request.URL.Path, maxAnswer)
 	}

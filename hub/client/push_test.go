@@ -151,10 +151,10 @@ func TestPushGivesUp(t *testing.T) {
 		waited bool
 	}{
 		{"outage", mishap{down: true}, fault.Network, "connection refused", 36, true},
-		{"server errors", mishap{status: 502, body: "<html>bad gateway</html>"}, fault.Network, "a web page instead of an answer", 36, true},
-		{"bad token", mishap{status: 401, body: `{"error":"Invalid credentials"}`}, fault.Refused, "is HF_TOKEN set", 1, false},
+		{"server errors", mishap{status: 502, body: "<html>bad gateway</html>"}, fault.Network, "with a web page", 36, true},
+		{"bad token", mishap{status: 401, body: `{"error":"Invalid credentials"}`}, fault.Refused, "set HF_TOKEN", 1, false},
 		{"no right", mishap{status: 403, body: `{"error":["You don't have", "the rights"]}`}, fault.Refused, "You don't have; the rights", 1, false},
-		{"quota for long", mishap{status: 429, header: `RateLimit: "api";r=0;t=250`}, fault.Network, "the quota is renewed in 4m11s", 1, false},
+		{"quota for long", mishap{status: 429, header: `RateLimit: "api";r=0;t=250`}, fault.Network, "asks for a wait of 4m11s", 1, false},
 		{"a login page", mishap{status: 200, body: "<html>log in</html>"}, fault.Network, "a login page in between", 36, true},
 	} {
 		w := newWorld(t, server.Options{})

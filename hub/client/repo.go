@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -86,8 +85,7 @@ func (r *Repo) Create(ctx context.Context, private bool) error {
 		q.Organization = "" // one's own repositories have no organization
 	}
 	err = r.client.postJSON(ctx, "/api/repos/create", jsonType, q, nil)
-	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusConflict {
+	if refusedWith(err, http.StatusConflict) {
 		return nil
 	}
 	return err
@@ -181,8 +179,7 @@ func (r *Repo) Tag(ctx context.Context, name, commit string) error {
 		Tag string `json:"tag"`
 	}{name}
 	err := r.client.postJSON(ctx, r.api("tag", commit), jsonType, q, nil)
-	var status *StatusError
-	if !errors.As(err, &status) || status.Status != http.StatusConflict {
+	if !refusedWith(err, http.StatusConflict) {
 		return notFound(err, r.id, commit, "")
 	}
 	tags, terr := r.Tags(ctx)

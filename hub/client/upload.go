@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -124,8 +123,7 @@ func (r *Repo) upload(ctx context.Context, branch string, f measured) error {
 // again makes the answer that an object is not there, after it was sent, one
 // that sending it anew may mend.
 func again(err error) error {
-	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusNotFound {
+	if refusedWith(err, http.StatusNotFound) {
 		return fault.Wrap(fault.Network, err)
 	}
 	return err
@@ -133,8 +131,7 @@ func again(err error) error {
 
 // expired makes the refusal of a storage host one that new addresses may mend.
 func expired(err error) error {
-	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusForbidden {
+	if refusedWith(err, http.StatusForbidden) {
 		return fault.Wrap(fault.Network, err)
 	}
 	return err

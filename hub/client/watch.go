@@ -2,9 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
+
+	"lockstep/internal/httpx"
 )
 
 // watch ends a request on which nothing moves. Deadlines for whole requests
@@ -16,7 +19,7 @@ type watch struct {
 }
 
 // errStalled is the reason why a watched request ended.
-var errStalled = fmt.Errorf("nothing moved for %v", stallTime)
+var errStalled = errors.New("nothing moved for too long")
 
 // newWatch allows answerTime for what comes before the first byte of the answer.
 func newWatch(ctx context.Context) (context.Context, *watch) {
@@ -40,14 +43,17 @@ func (w *watch) explain(err error) error {
 }
 
 // sending is a request's body, each of whose bytes gives it more time.
-func (w *watch) sending(b io.ReadCloser) io.ReadCloser { return watchedBody{b, w} }
+func (w *watch) sending(b io.ReadCloser) io.ReadCloser { return watchedBody{b, w, stallTime} }
 
 // receiving is an answer's body; closing it ends the watch.
-func (w *watch) receiving(b io.ReadCloser) io.ReadCloser { return lastBody{watchedBody{b, w}} }
+func (w *watch) receiving(b io.ReadCloser) io.ReadCloser {
+	return lastBody{watchedBody{b, w, httpx.Silence}}
+}
 
 type watchedBody struct {
 	io.ReadCloser
 	watch *watch
+	stall time.Duration
 }
 
 type lastBody struct{ watchedBody }
@@ -60,7 +66,7 @@ func (b lastBody) Close() error {
 func (b watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
-		b.watch.timer.Reset(stallTime)
+		b.watch.timer.Reset(b.stall)
 	}
 	if err == io.EOF { // sent, or read, to its end: now the answer's time counts
 		b.watch.timer.Reset(answerTime)

@@ -1,11 +1,8 @@
 package httpx
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -14,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	"lockstep/internal/fault"
 )
@@ -211,7 +207,7 @@ func (c *Client) once(ctx context.Context, r Request, take func(*http.Response) 
 		}
 		return err
 	}
-	return refusal(r.method(), response)
+	return Refusal(r.method(), response)
 }
 
 func (c *Client) build(ctx context.Context, r Request) (*http.Request, error) {
@@ -236,56 +232,6 @@ func (c *Client) build(ctx context.Context, r Request) (*http.Request, error) {
 		request.Header.Set("User-Agent", c.agent)
 	}
 	return request, nil
-}
-
-// refusal turns an answer into an Error, with what the server says about it.
-func refusal(method string, r *http.Response) *Error {
-	e := &Error{
-		Method: method, URL: Bare(r.Request.URL), Status: r.StatusCode,
-		Code: clip(r.Header.Get("X-Error-Code")), Message: clip(r.Header.Get("X-Error-Message")),
-		RequestID: clip(first(r.Header.Get("X-Request-Id"), r.Header.Get("X-Amzn-Trace-Id"), r.Header.Get("X-Amz-Cf-Id"))),
-	}
-	if Retriable(r.StatusCode) {
-		e.Asked, _ = Asked(r.StatusCode, r.Header, time.Now())
-	}
-	if e.Message != "" || method == http.MethodHead {
-		return e
-	}
-	body, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
-	var said struct {
-		Error any `json:"error"`
-	}
-	if json.Unmarshal(body, &said) == nil && said.Error != nil {
-		e.Message = clip(fmt.Sprint(said.Error))
-	} else if LooksHTML(r.Header, body) {
-		e.Message = "with a web page"
-	}
-	return e
-}
-
-// clip keeps a foreign message to one short line without control characters.
-func clip(s string) string {
-	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), unicode.IsControl), " ")
-	if runes := []rune(s); len(runes) > 200 {
-		s = string(runes[:200]) + "..."
-	}
-	return s
-}
-
-// LooksHTML says whether a web page came, as from a network that wants a login
-// first. header may be nil.
-func LooksHTML(h http.Header, body []byte) bool {
-	return strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "text/html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
-}
-
-// Cause drops the address from net/http's errors: its query
-// may hold a signature.
-func Cause(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // sleep waits for d, or until ctx ends.

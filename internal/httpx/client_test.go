@@ -370,3 +370,25 @@ func TestFromEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalSays reads what servers say about a refusal, in every shape.
+func TestRefusalSays(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error":"no\u001b[0m way"}`: "no [0m way", `{"error":["a","b"]}`: "a; b", `{"errors":[{},{"message":"c"}]}`: "c",
+		`{"error":null,"error_description":"d"}`: "d", `{"message":"e"}`: "e", `{"error":{"code":1}}`: "map[code:1]",
+		"<Error/>": "with a web page", "nonsense": "", `["error"]`: "", "": "",
+		`{"error":"` + strings.Repeat("é", 300) + `"}`: strings.Repeat("é", 200) + "...",
+	} {
+		s := answers(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			io.WriteString(w, body)
+		})
+		c, _ := client(t, s.URL, Policy{})
+		_, err := get(c, s.URL)
+		var e *Error
+		if !errors.As(err, &e) || e.Message != want {
+			t.Errorf("%.40s: %v", body, err)
+		}
+	}
+}

@@ -62,6 +62,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// RetryAfter is the wait that the server asked for, for callers with a plan of
+// their own; 0 is none.
+func (e *Error) RetryAfter() time.Duration { return e.Asked }
+
 // Fault is Refused for an answer that would be the same again, Network for the
 // lack of one.
 func (e *Error) Fault() fault.Kind {

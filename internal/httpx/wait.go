@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// Silence is how long a body may stand still.
+const Silence = 30 * time.Second
+
 // Policy says how long a request is worth trying. The zero value of a field
 // stands for the default beside it.
 type Policy struct {
@@ -30,7 +33,7 @@ func (p Policy) filled() Policy {
 	set(&p.Longest, 8*time.Second)
 	set(&p.Patience, 3*time.Minute)
 	set(&p.Quota, 10*time.Minute)
-	set(&p.Silence, 30*time.Second)
+	set(&p.Silence, Silence)
 	if p.Strangers == 0 {
 		p.Strangers = 4
 	}
