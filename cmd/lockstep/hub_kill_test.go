@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,9 +79,14 @@ func TestKilledHub(t *testing.T) {
 	server := &hubProcess{t: t, dir: filepath.Join(t.TempDir(), "hub")}
 	server.start()
 	defer func() { server.kill() }()
+	var met atomic.Int64 // requests and pushes that a kill made fail
+	wait := func(ctx context.Context, d time.Duration) error {
+		met.Add(1)
+		return hub.Sleep(ctx, d)
+	}
 	k, err := client.New(client.Config{
 		Endpoint: server.address, Token: server.token(), Cache: t.TempDir(),
-		Backoff: hub.Backoff{Attempts: 4, First: 5 * time.Millisecond, Longest: 100 * time.Millisecond, Sleep: hub.Sleep},
+		Backoff: hub.Backoff{Attempts: 4, First: 5 * time.Millisecond, Longest: 100 * time.Millisecond, Sleep: wait},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +102,7 @@ func TestKilledHub(t *testing.T) {
 	var acknowledged []hub.Pushed
 	var pushing sync.WaitGroup
 	pushing.Go(func() {
-		patience := hub.Backoff{Attempts: 200, First: 10 * time.Millisecond, Longest: 100 * time.Millisecond, Sleep: hub.Sleep}
+		patience := hub.Backoff{Attempts: 200, First: 10 * time.Millisecond, Longest: 100 * time.Millisecond, Sleep: wait}
 		for epoch := uint64(1); epoch <= epochs; epoch++ {
 			pushed, err := hub.PushEpoch(t.Context(), repo, epoch, contentsOf(epoch), fmt.Sprintf("epoch %d", epoch), patience)
 			if err != nil {
@@ -112,6 +119,9 @@ func TestKilledHub(t *testing.T) {
 		server.start()
 	}
 	pushing.Wait()
+	if met.Load() == 0 {
+		t.Error("no kill met a push")
+	}
 	server.kill() // what counts is on disk
 	server.start()
 	for i, pushed := range acknowledged {

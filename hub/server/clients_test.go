@@ -31,11 +31,15 @@ func (s *site) runClient(environment []string, name string, args ...string) {
 
 func TestPythonClient(t *testing.T) {
 	python := cmp.Or(os.Getenv(pythonVariable), "python3")
-	if err := exec.Command(python, "-c", "import huggingface_hub").Run(); err != nil {
-		t.Skipf("skipped: %s has no huggingface_hub; %s may name one that has", python, pythonVariable)
+	need := func(t *testing.T, module string) {
+		if err := exec.Command(python, "-c", "import "+module).Run(); err != nil {
+			t.Skipf("skipped: %s has no %s; %s may name one that has", python, module, pythonVariable)
+		}
 	}
+	need(t, "huggingface_hub")
 	script := filepath.Join("testdata", "huggingface_hub_client.py")
 	t.Run("as installed", func(t *testing.T) {
+		need(t, "hf_xet") // or nothing would insist on Xet
 		newSite(t, Options{}).runClient(nil, python, script, t.TempDir())
 	})
 	for name, options := range map[string]Options{
