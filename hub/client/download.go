@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -151,8 +152,8 @@ func (r *Repo) metadata(ctx context.Context, revision, path string) (remote, err
 		}
 		return remote{}, notFound(err, r.id, revision, path)
 	}
-	info := remote{commit: h.Get("X-Repo-Commit"), etag: cleanETag(firstOf(h.Get("X-Linked-Etag"), h.Get("ETag")))}
-	info.size, err = strconv.ParseInt(firstOf(h.Get("X-Linked-Size"), h.Get("Content-Length")), 10, 64)
+	info := remote{commit: h.Get("X-Repo-Commit"), etag: cleanETag(cmp.Or(h.Get("X-Linked-Etag"), h.Get("ETag")))}
+	info.size, err = strconv.ParseInt(cmp.Or(h.Get("X-Linked-Size"), h.Get("Content-Length")), 10, 64)
 	switch {
 	case !isCommit(info.commit):
 		return info, fault.Errorf(fault.Network, "%s: the answer names no commit; is a proxy in between?", r.resolve(revision, path))

@@ -40,13 +40,3 @@ func FromEnvironment(get func(string) string) (Config, error) {
 	s, err := httpx.FromEnvironment(get)
 	return Config{Endpoint: s.Endpoint, Token: s.Token, Cache: s.Cache, Offline: s.Offline}, err
 }
-
-// firstOf returns the first value that is not empty.
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
-}

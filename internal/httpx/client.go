@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -51,7 +52,7 @@ type Client struct {
 
 // New returns a client. A bad endpoint or token is a fault.Config error.
 func New(o Options) (*Client, error) {
-	endpoint, err := ParseEndpoint(strings.TrimRight(first(o.Endpoint, DefaultEndpoint), "/"))
+	endpoint, err := ParseEndpoint(strings.TrimRight(cmp.Or(o.Endpoint, DefaultEndpoint), "/"))
 	if err == nil {
 		err = CheckToken(o.Token)
 	}
@@ -102,7 +103,7 @@ type Request struct {
 	Accept []int // statuses for take besides 2xx (and 3xx with Stay)
 }
 
-func (r Request) method() string { return first(r.Method, http.MethodGet) }
+func (r Request) method() string { return cmp.Or(r.Method, http.MethodGet) }
 
 // Do sends the request until an answer is there that no retry would change, and
 // gives it to take, which reads the body and does not close it. An error of take

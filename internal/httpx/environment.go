@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"cmp"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ type Settings struct {
 // carry, are fault.Config errors.
 func FromEnvironment(get func(string) string) (Settings, error) {
 	s := Settings{
-		Endpoint: strings.TrimRight(first(get("HF_ENDPOINT"), DefaultEndpoint), "/"),
+		Endpoint: strings.TrimRight(cmp.Or(get("HF_ENDPOINT"), DefaultEndpoint), "/"),
 		Offline:  truth(get("HF_HUB_OFFLINE")) || truth(get("TRANSFORMERS_OFFLINE")),
 	}
 	if _, err := ParseEndpoint(s.Endpoint); err != nil {
@@ -37,21 +38,21 @@ func FromEnvironment(get func(string) string) (Settings, error) {
 	}
 	expand := func(path string) string {
 		if rest, ok := strings.CutPrefix(path, "~/"); ok {
-			return filepath.Join(first(get("HOME"), get("USERPROFILE")), filepath.FromSlash(rest))
+			return filepath.Join(cmp.Or(get("HOME"), get("USERPROFILE")), filepath.FromSlash(rest))
 		}
 		return path
 	}
 	s.Home = expand(get("HF_HOME"))
 	if s.Home == "" {
-		s.Home = filepath.Join(expand(first(get("XDG_CACHE_HOME"), "~/.cache")), "huggingface")
+		s.Home = filepath.Join(expand(cmp.Or(get("XDG_CACHE_HOME"), "~/.cache")), "huggingface")
 	}
-	s.Cache = expand(first(get("HF_HUB_CACHE"), get("HUGGINGFACE_HUB_CACHE"), filepath.Join(s.Home, "hub")))
+	s.Cache = expand(cmp.Or(get("HF_HUB_CACHE"), get("HUGGINGFACE_HUB_CACHE"), filepath.Join(s.Home, "hub")))
 	if truth(get("HF_HUB_DISABLE_IMPLICIT_TOKEN")) {
 		return s, nil
 	}
-	s.Token = clean(first(get("HF_TOKEN"), get("HUGGING_FACE_HUB_TOKEN")))
+	s.Token = clean(cmp.Or(get("HF_TOKEN"), get("HUGGING_FACE_HUB_TOKEN")))
 	if s.Token == "" {
-		file, err := os.ReadFile(expand(first(get("HF_TOKEN_PATH"), filepath.Join(s.Home, "token"))))
+		file, err := os.ReadFile(expand(cmp.Or(get("HF_TOKEN_PATH"), filepath.Join(s.Home, "token"))))
 		if err == nil && len(file) <= maxToken {
 			s.Token = clean(string(file))
 		}
@@ -82,15 +83,6 @@ func ParseEndpoint(address string) (*url.URL, error) {
 		return nil, fault.Errorf(fault.Config, "%q is no address of a server, such as %s", address, DefaultEndpoint)
 	}
 	return u, nil
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // clean drops what an editor leaves around a token.

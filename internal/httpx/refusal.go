@@ -2,6 +2,7 @@ package httpx
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ func Refusal(method string, r *http.Response) *Error {
 	e := &Error{
 		Method: method, URL: Bare(r.Request.URL), Status: r.StatusCode,
 		Code: clip(r.Header.Get("X-Error-Code")), Message: clip(r.Header.Get("X-Error-Message")),
-		RequestID: clip(first(r.Header.Get("X-Request-Id"), r.Header.Get("X-Amzn-Trace-Id"), r.Header.Get("X-Amz-Cf-Id"))),
+		RequestID: clip(cmp.Or(r.Header.Get("X-Request-Id"), r.Header.Get("X-Amzn-Trace-Id"), r.Header.Get("X-Amz-Cf-Id"))),
 	}
 	if Retriable(r.StatusCode) {
 		e.Asked, _ = Asked(r.StatusCode, r.Header, time.Now())
@@ -67,7 +68,7 @@ func said(body []byte) string {
 			return e.Message
 		}
 	}
-	return first(q.Description, q.Message)
+	return cmp.Or(q.Description, q.Message)
 }
 
 // clip keeps a foreign message to one short line without control characters.
