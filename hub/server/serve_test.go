@@ -100,8 +100,19 @@ func TestTooManyRequestsAreAskedToWait(t *testing.T) {
 	if r.Header.Get("Retry-After") == "" {
 		t.Error("nobody is told when to come again")
 	}
-	<-s.s.slots
+	for range maxInFlight {
+		<-s.s.slots
+	}
+	for range maxStrangers {
+		s.s.strange <- struct{}{}
+	}
 	s.must(200, "GET", "/api/models/a/m", "")
+	s.must(503, "GET", "/api/models/a/m", "", "Authorization: ")
+	<-s.s.strange
+	s.must(200, "GET", "/api/models/a/m", "", "Authorization: ")
+	if len(s.s.slots) != 0 || len(s.s.strange) != maxStrangers-1 {
+		t.Errorf("%d requests are still in hand, %d of strangers", len(s.s.slots), len(s.s.strange))
+	}
 }
 
 // FuzzReadOperations feeds the reader of commits anything: it must end, keep its

@@ -47,6 +47,7 @@ const (
 
 	maxHeaderBytes = 64 << 10
 	maxInFlight    = 256              // requests at once; more are asked to wait
+	maxStrangers   = 192              // of these without a token: others always get through
 	minRate        = 16 << 10         // bytes a second below which a body is given up
 	bodyGrace      = 30 * time.Second // on top of what minRate allows
 )
@@ -59,7 +60,8 @@ type Server struct {
 	tokens  *tokens
 	signer  signer
 	repos   *repos
-	slots   chan struct{}
+	slots   chan struct{} // one for each request in hand
+	strange chan struct{} // and one for each without a token
 	opened  opened
 }
 
@@ -106,7 +108,7 @@ func New(root string, options Options) (*Server, error) {
 	}
 	return &Server{
 		options: options, root: root, tokens: tokens, signer: signer{secret},
-		repos: newRepos(root), slots: make(chan struct{}, maxInFlight),
+		repos: newRepos(root), slots: make(chan struct{}, maxInFlight), strange: make(chan struct{}, maxStrangers),
 	}, nil
 }
 
@@ -127,18 +129,40 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(r.Context()) // net/http keeps its own
 		r.Body = a.body
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
+	if release, ok := s.admit(r); ok {
+		defer release()
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // recorders have no deadlines
 		s.route(a, r)
-	default:
+	} else {
 		a.Header().Set("Retry-After", "5")
-		fail(a, r, http.StatusServiceUnavailable, "", "this server has %d requests in hand; try again", maxInFlight)
+		fail(a, r, http.StatusServiceUnavailable, "", "this server has too many requests in hand; try again")
 	}
 	if s.options.Log != nil {
 		s.options.Log.Info("request", "method", r.Method, "path", r.URL.EscapedPath(), "status", a.status,
 			"bytes", a.bytes, "ms", time.Since(started).Milliseconds(), "client", r.RemoteAddr, "agent", r.UserAgent())
+	}
+}
+
+// admit takes a request in hand, unless there are too many.
+func (s *Server) admit(r *http.Request) (release func(), ok bool) {
+	taken := []chan struct{}{s.slots}
+	if _, known, _ := s.tokens.identify(r); !known {
+		taken = append(taken, s.strange)
+	}
+	for i, slots := range taken {
+		select {
+		case slots <- struct{}{}:
+		default:
+			give(taken[:i])
+			return nil, false
+		}
+	}
+	return func() { give(taken) }, true
+}
+
+func give(taken []chan struct{}) {
+	for _, slots := range taken {
+		<-slots
 	}
 }
 
