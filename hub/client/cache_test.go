@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -174,34 +175,53 @@ func TestServerWithoutRanges(t *testing.T) {
 	}
 }
 
-// TestPythonSharesTheCache reads with each language what the other has fetched,
-// without a network.
-func TestPythonSharesTheCache(t *testing.T) {
+// python runs statements with huggingface_hub's d (download a file) and s (a
+// snapshot) of repository r, on the world's Hub and cache. It skips the test where
+// there is no huggingface_hub.
+func (w *world) python(t *testing.T, script string, env ...string) {
+	t.Helper()
 	python := cmp.Or(os.Getenv("TEST_PYTHON"), "python3")
 	if err := exec.Command(python, "-c", "import huggingface_hub").Run(); err != nil {
 		t.Skipf("skipped: %s has no huggingface_hub; TEST_PYTHON may name one that has", python)
 	}
-	w := newWorld(t, server.Options{})
-	if _, err := push(w, 1, epochOne); err != nil {
-		t.Fatal(err)
+	cmd := exec.CommandContext(t.Context(), python, "-c", "from huggingface_hub import hf_hub_download as d, snapshot_download as s; r = 'lockstep/nano'\n"+script)
+	cmd.Env = append(os.Environ(), "HF_ENDPOINT="+w.http.URL, "HF_HUB_CACHE="+w.client.config.Cache, "HF_HUB_OFFLINE=0", "HF_HUB_DISABLE_TELEMETRY=1")
+	cmd.Env = append(cmd.Env, env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	run := func(script string, offline string) {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), python, "-c", "from huggingface_hub import hf_hub_download as d, snapshot_download as s; r = 'lockstep/nano'\n"+script)
-		cmd.Env = append(os.Environ(), "HF_ENDPOINT="+w.http.URL, "HF_HUB_CACHE="+w.client.config.Cache, "HF_HUB_OFFLINE="+offline, "HF_HUB_DISABLE_TELEMETRY=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
+}
+
+// TestPythonSharesTheCache reads with each language what the other has fetched,
+// without a network: by links, and by copies where there are none.
+func TestPythonSharesTheCache(t *testing.T) {
+	defer func() { symlink = os.Symlink }()
+	for _, links := range []bool{true, false} {
+		var env []string
+		if symlink = os.Symlink; !links {
+			env = []string{"HF_HUB_DISABLE_SYMLINKS=1", "HF_HUB_DISABLE_SYMLINKS_WARNING=1"}
+			symlink = func(string, string) error { return errors.ErrUnsupported }
 		}
-	}
-	if _, err := read(w, "1", "config.json"); err != nil {
-		t.Fatal(err)
-	}
-	run("assert open(d(r, 'config.json', revision='1')).read() == '{}'", "1")
-	run("d(r, 'model.safetensors', revision='1'); s(r, revision='1')", "0")
-	off := w.again(t, Config{Cache: w.client.config.Cache, Offline: true})
-	for path, want := range map[string]string{"model.safetensors": "weights one", "README.md": "# one"} {
-		if got, err := read(off, "1", path); err != nil || got != want {
-			t.Errorf("%s: %q, %v", path, got, err)
+		w := newWorld(t, server.Options{})
+		pushed, err := push(w, 1, epochOne)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if _, err := read(w, "1", "config.json"); err != nil {
+			t.Fatal(err)
+		}
+		offline := "HF_HUB_OFFLINE=1"
+		w.python(t, "assert open(d(r, 'config.json', revision='1')).read() == '{}'", append(env, offline)...)
+		w.python(t, "d(r, 'model.safetensors', revision='1'); s(r, revision='1')", env...)
+		if info, err := os.Lstat(w.cache().snapshot(pushed.Commit.ID, "model.safetensors")); err != nil || info.Mode().IsRegular() == links {
+			t.Fatalf("links: %v; %v, %v", links, info, err)
+		}
+		off := w.again(t, Config{Cache: w.client.config.Cache, Offline: true})
+		got, err := contents(off, "1")
+		delete(got, ".gitattributes")
+		if want := map[string]string{"config.json": "{}", "model.safetensors": "weights one", "README.md": "# one"}; err != nil || !maps.Equal(got, want) {
+			t.Errorf("links: %v; %v, %v", links, got, err)
+		}
+		w.python(t, "assert sorted(__import__('os').listdir(s(r, revision='1'))) == ['.gitattributes', 'README.md', 'config.json', 'model.safetensors']", append(env, offline)...)
 	}
 }
