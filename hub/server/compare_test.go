@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,5 +125,26 @@ func TestSlowConfigurationsKeepNobodyWaiting(t *testing.T) {
 	slow.Wait()
 	if g.opened["slow"] != 1 {
 		t.Errorf("opened %d times", g.opened["slow"])
+	}
+}
+
+// TestAPanicKeepsNobodyWaiting opens rows with a reader that panics: who asks for
+// them again is not left waiting for the first.
+func TestAPanicKeepsNobodyWaiting(t *testing.T) {
+	s := newSite(t, Options{Rows: func(context.Context, string) (RowSource, error) { panic("a reader's bug") }})
+	s.must(200, "POST", "/api/repos/create", `{"name":"text","organization":"a","type":"dataset"}`)
+	s.must(200, "POST", "/api/datasets/a/text/commit/main", header("x", "")+inline("a.jsonl", "x\n"))
+	limit, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for range 2 {
+		func() {
+			defer func() {
+				if recover() == nil || limit.Err() != nil {
+					t.Error("the reader did not panic, or was not asked")
+				}
+			}()
+			r := httptest.NewRequest("GET", "/rows?dataset=a/text&config=default&split=train", nil)
+			s.s.ServeHTTP(httptest.NewRecorder(), r.WithContext(limit))
+		}()
 	}
 }

@@ -58,8 +58,7 @@ func (c *call) rows(v viewed, config string) (RowSource, func(), error) {
 	key := v.commit + " " + v.id + " " + config
 	h, first := o.take(key)
 	if first {
-		h.RowSource, h.folder, h.err = c.openRows(v, config)
-		close(h.ready)
+		h.open(func() (RowSource, string, error) { return c.openRows(v, config) })
 	}
 	var err error
 	select {
@@ -73,6 +72,13 @@ func (c *call) rows(v viewed, config string) (RowSource, func(), error) {
 		return nil, nil, err
 	}
 	return h, func() { o.release(h) }, nil
+}
+
+// open opens a source for all who wait for it, who are told also if it panics.
+func (h *heldRows) open(rows func() (source RowSource, folder string, err error)) {
+	defer close(h.ready)
+	h.err = errors.New("the rows could not be opened")
+	h.RowSource, h.folder, h.err = rows()
 }
 
 // take finds what is held under a key, or begins it: first says that the caller
