@@ -64,7 +64,7 @@ func (r *Repo) Open(ctx context.Context, revision, path string) (hub.File, error
 	}
 	info, err := r.metadata(ctx, revision, path)
 	if err != nil {
-		if isCommit(revision) && fault.KindOf(err) == fault.Network {
+		if isCommit(revision) && fault.KindOf(err) == fault.Network && ctx.Err() == nil {
 			if f, cerr := r.openCached(ctx, revision, path); cerr == nil {
 				return f, nil
 			}

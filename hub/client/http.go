@@ -194,13 +194,20 @@ func networkError(ctx context.Context, method, address string, err error) error 
 }
 
 // repeat tries until it succeeds, as often as the backoff allows, for as long as
-// failures may pass. A server's own wish to wait counts, up to longestWait.
+// failures may pass. A server's own wish to wait counts, up to longestWait. When
+// ctx ends, its error is returned and not the last failure, which may look like a
+// Hub that is away.
 func (k *Client) repeat(ctx context.Context, try func() error) error {
 	b := k.config.Backoff
 	pause := b.First
 	for attempt := 1; ; attempt++ {
 		err := try()
-		if err == nil || attempt == b.Attempts || !passing(err) || ctx.Err() != nil {
+		switch {
+		case err == nil || !passing(err):
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case attempt == b.Attempts:
 			return err
 		}
 		d := pause + time.Duration(rand.Int64N(int64(pause/4)+1)) // so that a crowd does not come back at once
@@ -210,7 +217,7 @@ func (k *Client) repeat(ctx context.Context, try func() error) error {
 			}
 			d = e.Asked
 		}
-		if serr := b.Sleep(ctx, d); serr != nil {
+		if err := b.Sleep(ctx, d); err != nil {
 			return err
 		}
 		pause = min(2*pause, b.Longest)

@@ -23,7 +23,7 @@ func (r *Repo) Snapshot(ctx context.Context, revision string) (hub.Snapshot, err
 	s := snapshot{r, r.cache().ref(revision), r.client.config.Offline}
 	if !isCommit(revision) && !s.alone {
 		commit, err := r.head(ctx, revision)
-		s.alone = fault.KindOf(err) == fault.Network && s.commit != ""
+		s.alone = fault.KindOf(err) == fault.Network && ctx.Err() == nil && s.commit != ""
 		switch {
 		case s.alone:
 			r.client.notice(fmt.Sprintf("%s cannot be reached: using %s from the cache", r.client.Endpoint(), s.Name()))
@@ -58,7 +58,7 @@ func (s snapshot) List(ctx context.Context) ([]hub.FileInfo, error) {
 	missing := error(&hub.NotFoundError{What: "revision", Name: s.commit, Where: "the cache's copy of " + s.repo.id})
 	if !s.alone {
 		files, err := s.repo.List(ctx, s.commit)
-		if fault.KindOf(err) != fault.Network {
+		if fault.KindOf(err) != fault.Network || ctx.Err() != nil {
 			return files, err
 		}
 		missing = err

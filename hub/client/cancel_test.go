@@ -1,0 +1,71 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"lockstep/hub"
+	"lockstep/hub/server"
+	"lockstep/internal/fault"
+)
+
+// TestCancelInAPause ends the context while the client waits for a Hub that is
+// away: that is no reason to take what the cache has, nor a failure of the Hub.
+func TestCancelInAPause(t *testing.T) {
+	defer func() { symlink = os.Symlink }()
+	symlink = func(string, string) error { return &os.LinkError{Op: "symlink", Err: syscall.EPERM} }
+	w := newWorld(t, server.Options{})
+	pushed, err := push(w, 1, epochOne)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(w, "1", "config.json"); err != nil {
+		t.Fatal(err)
+	}
+	w.http.Close()
+	id := pushed.Commit.ID
+	for name, do := range map[string]func(context.Context, *Repo) error{
+		"snapshot": func(ctx context.Context, r *Repo) error { return second(r.Snapshot(ctx, "1")) },
+		"list":     func(ctx context.Context, r *Repo) error { return second(snapshot{r, id, false}.List(ctx)) },
+		"open":     func(ctx context.Context, r *Repo) error { return second(r.Open(ctx, id, "config.json")) },
+		"push": func(ctx context.Context, r *Repo) error {
+			return second(hub.PushEpoch(ctx, r, 2, epochOne, "x", patient(nil)))
+		},
+	} {
+		for _, cache := range []string{w.client.config.Cache, t.TempDir()} {
+			ctx, cancel := context.WithCancel(ctx)
+			r := w.again(t, Config{Cache: cache})
+			pauses := 0
+			r.client.config.Backoff.Sleep = func(ctx context.Context, _ time.Duration) error {
+				pauses++
+				cancel()
+				return ctx.Err()
+			}
+			if err := do(ctx, r); !errors.Is(err, context.Canceled) || fault.KindOf(err) != fault.Interrupted || pauses != 1 {
+				t.Errorf("%s: %v after %d pauses", name, err, pauses)
+			}
+			cancel()
+		}
+	}
+}
+
+// TestCancelInATry: a request that fails just as its context ends, by whatever
+// error, was given up by its caller.
+func TestCancelInATry(t *testing.T) {
+	w := newWorld(t, server.Options{})
+	for _, attempts := range []int{1, 6} {
+		w.client.config.Backoff.Attempts = attempts
+		ctx, cancel := context.WithCancel(ctx)
+		err := w.client.repeat(ctx, func() error {
+			cancel()
+			return fault.Errorf(fault.Network, "no connection")
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%d attempts: %v", attempts, err)
+		}
+	}
+}
