@@ -87,7 +87,7 @@ func replaceFile(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	temp := path + "." + randomHex() + ".tmp"
+	temp := tempName(path)
 	err := os.WriteFile(temp, data, 0o666)
 	if err == nil {
 		err = os.Rename(temp, path)
@@ -102,6 +102,15 @@ func randomHex() string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
+}
+
+// tempName is where a file is made before it gets the name path.
+func tempName(path string) string { return path + "." + randomHex() + ".tmp" }
+
+// isTemp recognizes such names.
+func isTemp(name string) bool {
+	rest, ok := strings.CutSuffix(name, ".tmp")
+	return ok && isHex(strings.TrimPrefix(filepath.Ext(rest), "."), 8)
 }
 
 // etagOf returns the blob behind a file of a snapshot: links are named by it. It
@@ -153,7 +162,7 @@ func (c cache) link(ctx context.Context, commit, path, etag string) error {
 	if err != nil {
 		return err
 	}
-	temp := at + "." + randomHex() + ".tmp"
+	temp := tempName(c.blob(etag)) // among files that nobody lists
 	if err = symlink(target, temp); err != nil {
 		err = copyFile(c.blob(etag), temp)
 	}

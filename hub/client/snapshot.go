@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -83,15 +84,22 @@ func (s snapshot) Open(ctx context.Context, path string) (hub.File, error) {
 }
 
 // list names the files of a commit that the cache has, in byte order of their
-// paths. Of a copy no digest is known.
+// paths. Of a copy no digest is known. A link to a blob that was removed, and
+// what is renamed meanwhile, is not there.
 func (c cache) list(commit string) ([]hub.FileInfo, error) {
 	root := c.path("snapshots", commit)
 	var files []hub.FileInfo
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() || isTemp(name) {
 			return err
 		}
 		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return fault.Errorf(fault.Damaged, "the cached snapshot: %w", err)
 		}
@@ -101,6 +109,9 @@ func (c cache) list(commit string) ([]hub.FileInfo, error) {
 		}
 		path = filepath.ToSlash(path)
 		etag, err := c.etagOf(commit, path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -111,9 +122,6 @@ func (c cache) list(commit string) ([]hub.FileInfo, error) {
 		files = append(files, f)
 		return nil
 	})
-	if os.IsNotExist(err) {
-		return nil, nil
-	}
 	slices.SortFunc(files, func(a, b hub.FileInfo) int { return strings.Compare(a.Path, b.Path) })
 	return files, err
 }

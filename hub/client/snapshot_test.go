@@ -216,3 +216,38 @@ func TestLongWaitIsTold(t *testing.T) {
 		t.Errorf("told %q", line)
 	}
 }
+
+// TestListSkipsWhatIsNoFile lists a snapshot in which another process was killed,
+// and of which a blob was removed. A kill leaves nothing in a snapshot: its files
+// are made elsewhere.
+func TestListSkipsWhatIsNoFile(t *testing.T) {
+	defer func() { symlink = os.Symlink }()
+	w := newWorld(t, server.Options{})
+	pushed, err := push(w, 1, append(epochOne, text("sub/a.txt", "a"), text("notes.tmp", "notes")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, id := w.cache(), pushed.Commit.ID
+	symlink = func(target, name string) error {
+		if strings.HasPrefix(name, c.path("snapshots")) || !isTemp(name) {
+			t.Errorf("a link is made as %s", name)
+		}
+		return os.Symlink(target, name)
+	}
+	for _, path := range []string{"config.json", "model.safetensors", "sub/a.txt", "notes.tmp"} {
+		if _, err := read(w, "1", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(tempName(c.snapshot(id, "sub/b.txt")), []byte("half of"), 0o666), os.Remove(c.blob(etagOf("weights one")))); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"config.json": "{}", "sub/a.txt": "a", "notes.tmp": "notes"}
+	offline := w.again(t, Config{Cache: w.client.config.Cache, Offline: true})
+	if got, err := contents(offline, "1"); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("listed %v, %v", got, err)
+	}
+	if left, _ := filepath.Glob(c.path("blobs", "*.tmp")); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
