@@ -43,7 +43,7 @@ type line struct {
 // mishap is how one request goes wrong.
 type mishap struct {
 	status int    // this answer instead of the server's
-	header string // "Name: value" of that answer
+	header string // "Name: value" of that answer, a line each
 	body   string
 	lost   bool  // the server answers, and the answer is lost
 	cut    int   // the answer ends after so many bytes
@@ -75,8 +75,10 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 			r.Body.Close()
 		}
 		w := httptest.NewRecorder()
-		if name, value, ok := strings.Cut(m.header, ": "); ok {
-			w.Header().Set(name, value)
+		for line := range strings.SplitSeq(m.header, "\n") {
+			if name, value, ok := strings.Cut(line, ": "); ok {
+				w.Header().Set(name, value)
+			}
 		}
 		w.WriteHeader(m.status)
 		w.WriteString(m.body)

@@ -311,8 +311,11 @@ func (d *download) get() error {
 		if !strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.at)) {
 			return fault.Errorf(fault.Network, "%s: asked for bytes from %d on, got %q", d.path, d.at, printable(r.Header.Get("Content-Range"), 80))
 		}
-	case r.StatusCode == http.StatusOK:
-		if err := d.restart(); err != nil { // the server does not know ranges
+	case r.StatusCode == http.StatusOK: // the server does not know ranges
+		if err := d.plausible(r); err != nil {
+			return err // before what is there is dropped
+		}
+		if err := d.restart(); err != nil {
 			return err
 		}
 	default:
@@ -323,6 +326,19 @@ func (d *download) get() error {
 		return err
 	}
 	return d.copy(r.Body)
+}
+
+// plausible refuses a whole answer that comes from elsewhere, such as the login
+// page of a network: it has another length or, where none is told, is a web page
+// that nobody asked for. A file of the announced length is left to its digest,
+// since some servers take a README that begins with a tag for a web page.
+func (d *download) plausible(r *http.Response) error {
+	asked := strings.HasSuffix(d.path, ".html") || strings.HasSuffix(d.path, ".htm")
+	if r.ContentLength == d.info.size || r.ContentLength < 0 && (asked || !httpx.LooksHTML(r.Header, nil)) {
+		return nil
+	}
+	return fault.Errorf(fault.Network, "%s/%s: an answer of type %q instead of the %d bytes of the file: is a proxy or a login page in between?",
+		d.repo.id, d.path, printable(r.Header.Get("Content-Type"), 80), d.info.size)
 }
 
 func (d *download) copy(from io.Reader) error {

@@ -123,6 +123,7 @@ type request struct {
 	body         []byte
 	contentType  string
 	headers      http.Header
+	blind        bool // what a good answer says does not matter: some servers call an empty one a page
 }
 
 // send does a request once. Both bodies are watched: a connection on which nothing
@@ -234,7 +235,7 @@ func passing(err error) bool {
 func (k *Client) call(ctx context.Context, q request) (body []byte, header http.Header, err error) {
 	err = k.repeat(ctx, func() error {
 		body, header, err = k.once(ctx, q)
-		if err == nil && httpx.LooksHTML(header, body) {
+		if err == nil && (httpx.LooksHTML(nil, body) || !q.blind && httpx.LooksHTML(header, nil)) {
 			err = fault.Errorf(fault.Network, "%s: %s", shown(q.path), pageInstead)
 		}
 		return err
@@ -286,7 +287,7 @@ func (k *Client) postJSON(ctx context.Context, path, contentType string, value, 
 	if err != nil {
 		return err
 	}
-	body, _, err := k.call(ctx, request{method: http.MethodPost, path: path, body: text, contentType: contentType})
+	body, _, err := k.call(ctx, request{method: http.MethodPost, path: path, body: text, contentType: contentType, blind: into == nil})
 	if err == nil && into != nil {
 		err = decode(path, body, into)
 	}

@@ -106,3 +106,26 @@ func TestEndpointWithAPath(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingOfTypeHTML: where no body is wanted, an empty one may have any type;
+// a page is no answer even there.
+func TestNothingOfTypeHTML(t *testing.T) {
+	for page, kind := range map[string]fault.Kind{"": fault.None, "<html>log in</html>": fault.Network} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			fmt.Fprint(w, page)
+		}))
+		k, err := New(Config{Endpoint: s.URL, Backoff: patient(nil)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.postJSON(ctx, "/verify", jsonType, struct{}{}, nil); fault.KindOf(err) != kind {
+			t.Errorf("%q: %v", page, err)
+		}
+		var into struct{}
+		if err := k.postJSON(ctx, "/commit", jsonType, struct{}{}, &into); fault.KindOf(err) != fault.Network {
+			t.Errorf("%q where JSON is wanted: %v", page, err)
+		}
+		s.Close()
+	}
+}
