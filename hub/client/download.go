@@ -38,7 +38,7 @@ func digester(etag string, size int64) hash.Hash {
 
 // Open implements hub.Repository: the file comes from the cache or into it, and
 // is compared with its digest either way. Only where the cache has no links and
-// the Hub cannot be asked is there no digest to compare with.
+// the Hub cannot be asked is there no digest to compare with, and that is told.
 func (r *Repo) Open(ctx context.Context, revision, path string) (hub.File, error) {
 	if err := hub.CheckPath(path); err != nil {
 		return nil, fault.Wrap(fault.Usage, err)
@@ -64,8 +64,9 @@ func (r *Repo) Open(ctx context.Context, revision, path string) (hub.File, error
 	}
 	info, err := r.metadata(ctx, revision, path)
 	if err != nil {
-		if isCommit(revision) && fault.KindOf(err) == fault.Network && ctx.Err() == nil {
+		if isCommit(revision) && unanswered(err) && ctx.Err() == nil {
 			if f, cerr := r.openCached(ctx, revision, path); cerr == nil {
+				r.client.notice(fmt.Sprintf("%s cannot be reached: %s comes from the cache, which has no digest to compare it with", r.client.Endpoint(), path))
 				return f, nil
 			}
 		}

@@ -28,6 +28,14 @@ func refusedWith(err error, status int) bool {
 	return e != nil && e.Status == status
 }
 
+// unanswered says whether a request failed for want of an answer, or by that of a
+// server in trouble. What a server does say, if only to ask for patience, or what
+// a proxy says in its place, is an answer.
+func unanswered(err error) bool {
+	var e *httpx.Error
+	return errors.As(err, &e) && (e.Status == 0 || e.Status >= 500)
+}
+
 // printable keeps what a terminal can show, up to a length.
 func printable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {

@@ -251,3 +251,41 @@ func TestListSkipsWhatIsNoFile(t *testing.T) {
 		t.Errorf("%v are left", left)
 	}
 }
+
+// TestCopiesOnlyWithoutAnAnswer takes a copy, whose digest nothing tells, only if
+// the Hub could not be asked for it, and says so.
+func TestCopiesOnlyWithoutAnAnswer(t *testing.T) {
+	defer func() { symlink = os.Symlink }()
+	symlink = func(string, string) error { return &os.LinkError{Op: "symlink", Err: syscall.EPERM} }
+	w := newWorld(t, server.Options{})
+	pushed, err := push(w, 1, epochOne)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(w, "1", "config.json"); err != nil {
+		t.Fatal(err)
+	}
+	commit := "X-Repo-Commit: " + pushed.Commit.ID
+	for name, c := range map[string]struct {
+		mishap mishap
+		taken  bool
+	}{
+		"no connection": {mishap{down: true}, true},
+		"in trouble":    {mishap{status: 503}, true},
+		"a quota":       {mishap{status: 429}, false},
+		"no commit":     {mishap{status: 200}, false},
+		"no digest":     {mishap{status: 200, header: commit + "\nETag: \"x\""}, false},
+		"no size":       {mishap{status: 200, header: commit + "\nETag: " + gitOf("{}")}, false},
+	} {
+		var told []string
+		r := w.again(t, Config{Cache: w.client.config.Cache, Notice: func(line string) { told = append(told, line) }})
+		w.line.fault = func(*http.Request, int) *mishap { return &c.mishap }
+		got, err := read(r, pushed.Commit.ID, "config.json")
+		if c.taken && (err != nil || got != "{}") || !c.taken && fault.KindOf(err) != fault.Network {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, "no digest") }) != c.taken {
+			t.Errorf("%s: told %q", name, told)
+		}
+	}
+}
