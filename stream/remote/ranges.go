@@ -145,7 +145,7 @@ func (f *fetch) request(ctx context.Context) error {
 	}
 	return f.repo.client.Do(ctx, httpx.Request{URL: address, Header: header, Stay: true}, func(answer *http.Response) error {
 		if answer.StatusCode/100 == 3 {
-			return f.redirect(answer)
+			return f.astray(f.redirect(answer))
 		}
 		if err := f.check(answer, first, last); err != nil {
 			return f.astray(err)
@@ -271,8 +271,8 @@ func (f *fetch) garbled(format string, args ...any) error {
 	return &httpx.Garbled{Err: fault.Errorf(fault.Network, "%s: "+format, append([]any{f.repo.address(f.file)}, args...)...)}
 }
 
-// astrayError is a garbled answer from the address of a redirect, or one redirect
-// too many: a network with a login may have sent us there, so the Hub has to be
+// astrayError is a garbled answer from the address of a redirect, be it bytes or
+// one more redirect, or one redirect too many: a network with a login may have sent us there, so the Hub has to be
 // asked again.
 type astrayError struct{ garbled *httpx.Garbled }
 

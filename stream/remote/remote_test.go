@@ -339,6 +339,46 @@ func TestPagesForAWhile(t *testing.T) {
 	}
 }
 
+// TestContentServerAstray: what a content server sends in the place of a file,
+// served before or not, leads back to the Hub.
+func TestContentServerAstray(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"page":           fakehub.Page,
+		"to nowhere":     fakehub.Status(http.StatusFound),
+		"to a file":      fakehub.Status(http.StatusFound, "Location", "file:///etc/passwd"),
+		"to no host":     fakehub.Status(http.StatusFound, "Location", "https:///login"),
+		"an empty range": fakehub.Status(http.StatusPartialContent),
+	} {
+		for _, served := range []bool{false, true} {
+			h := fakehub.New(t)
+			h.Files["a"] = file(1000)
+			f, r := fileOf(h, "a"), pin(t, h, "")
+			if served {
+				if _, err := r.Range(ctx, f, 0, 8); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var asked atomic.Int64 // of the Hub
+			h.Change(func() {
+				h.Fault = func(q *http.Request, _ int) http.HandlerFunc {
+					if !q.URL.Query().Has("signature") {
+						asked.Add(1)
+						return nil
+					}
+					if asked.Load() > 5 {
+						return nil
+					}
+					return answer
+				}
+			})
+			got, err := r.Range(ctx, f, 10, 20)
+			if err != nil || !bytes.Equal(got, h.Files["a"][10:30]) {
+				t.Errorf("%s, served before %v: %v", name, served, err)
+			}
+		}
+	}
+}
+
 // TestBadAnswers feeds answers that are not the range asked for.
 func TestBadAnswers(t *testing.T) {
 	part := func(header ...string) http.HandlerFunc {
