@@ -107,14 +107,15 @@ func (r Remote) openHub(ctx context.Context, name string) (_ Source, err error) 
 }
 
 // probe reads the footer of the first file, so that a run whose files have no
-// column of texts is refused before it begins. A footer that is out of reach is
-// no reason: the rows of the run may be in the cache.
+// column of texts is refused before it begins. A footer that is out of reach, or
+// that the Hub no longer hands out, is no reason: the rows of the run may be in
+// the cache.
 func (s *hubSource) probe(ctx context.Context) error {
 	_, err := s.file(ctx, 0)
-	if fault.KindOf(err) == fault.Network {
-		return nil
+	if fault.KindOf(err) == fault.Damaged || ctx.Err() != nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Name is the source's name with the commit in the place of the revision, so

@@ -358,3 +358,34 @@ func TestSteady(t *testing.T) {
 		}
 	}
 }
+
+// TestSteadyWithoutAccess: a run whose rows are in the cache begins although the
+// Hub no longer hands out the footer of the first file.
+func TestSteadyWithoutAccess(t *testing.T) {
+	h, _ := hubOf(t, texts(80), texts(80))
+	r := reach(h)
+	r.CacheDir = t.TempDir()
+	src := openWith(t, r, hubName)
+	want, err := src.Text(ctx, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Steady = true
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound} {
+		h.Change(func() { h.Fault = always(fakehub.Status(status)) })
+		again, err := r.Open(ctx, src.Name())
+		if err != nil {
+			t.Errorf("%d: %v", status, err)
+			continue
+		}
+		if row, err := again.Text(ctx, 100); err != nil || row != want {
+			t.Errorf("%d: %+v, %v", status, row, err)
+		}
+		again.Close()
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := r.Open(gone, src.Name()); !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller that went away: %v", err)
+	}
+}
