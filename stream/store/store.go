@@ -51,7 +51,7 @@ const (
 var (
 	folderName    = regexp.MustCompile(`^[0-9a-f]{2}$`)
 	objectName    = regexp.MustCompile(`^[0-9a-f]{62}\.object$`)
-	temporaryName = regexp.MustCompile(`^object-[0-9]+\.part$`)
+	temporaryName = regexp.MustCompile(`^(object-)?[0-9]+\.part$`) // without "object-": of earlier versions
 )
 
 // Open returns the store in a folder, which it makes, with at most limit bytes
@@ -145,7 +145,7 @@ func (s *Store) Put(key string, payload []byte) error {
 	look := s.used > s.limit || s.fresh > s.limit/16
 	s.mu.Unlock()
 	if look {
-		return s.sweep()
+		_ = s.sweep() // the object is there all the same, and a later Put or Open looks again
 	}
 	return nil
 }
