@@ -157,7 +157,7 @@ func (s *hubSource) Text(ctx context.Context, row uint64) (Row, error) {
 			return Row{}, err
 		}
 		text, null, err := file.text(ctx, inside)
-		if errors.Is(err, errRenewed) && try < 2 {
+		if errors.Is(err, errRenewed) && try < maxRenewals {
 			continue
 		}
 		if err != nil {

@@ -87,6 +87,9 @@ func (s *hubSource) fetchFooter(ctx context.Context, f remote.File, h head) (foo
 // that the caller holds: look the row up again.
 var errRenewed = errors.New("its footer differs from fetch to fetch")
 
+// maxRenewals is how many times in a row a caller looks again.
+const maxRenewals = 2
+
 // outdated says whether the footer of a file was fetched again and is another.
 func (s *hubSource) outdated(number int, p *parquetFile) bool {
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -36,17 +37,37 @@ func Prefill(ctx context.Context, src Source, segments []Segment, progress func(
 	if cache.Store == nil {
 		return fault.Errorf(fault.Config, "there is no cache to fetch into: name a folder with --cache")
 	}
+	for try := 0; ; try++ {
+		chunks, err := p.bringAll(ctx, segments, cache, progress)
+		switch {
+		case errors.Is(err, errRenewed) && try < maxRenewals:
+			continue // the list came from a footer that is out of use
+		case errors.Is(err, errRenewed):
+			return damage(src.Name(), "", err)
+		case err != nil:
+			return err
+		}
+		keys := facts(chunks)
+		for _, c := range chunks {
+			keys = append(keys, c.key)
+		}
+		return allKept(keys, cache)
+	}
+}
+
+// bringAll fetches the chunks of segments, and returns them.
+func (p *planner) bringAll(ctx context.Context, segments []Segment, cache *shelf, progress func(Fetched)) ([]wanted, error) {
 	chunks, err := p.chunksOf(ctx, segments)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var mu sync.Mutex // guards done
 	done := Fetched{AllChunks: len(chunks)}
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(p.workers)
-	for i := range chunks {
+	for _, c := range chunks {
 		group.Go(func() error {
-			n, err := p.bring(working, &chunks[i], cache)
+			n, err := p.bring(working, c, cache)
 			if err != nil {
 				return err
 			}
@@ -58,21 +79,14 @@ func Prefill(ctx context.Context, src Source, segments []Segment, progress func(
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	keys := facts(chunks)
-	for i := range chunks {
-		keys = append(keys, chunks[i].key)
-	}
-	return allKept(keys, cache)
+	return chunks, group.Wait()
 }
 
 // wanted is a chunk to fetch.
 type wanted struct {
 	chunk
 	size int64
-	key  string // in the cache, once it was fetched
+	key  string // in the cache
 }
 
 // chunksOf lists the chunks of segments, each once.
@@ -87,7 +101,11 @@ func (p *planner) chunksOf(ctx context.Context, segments []Segment) ([]wanted, e
 			}
 			if !seen[c] {
 				seen[c] = true
-				chunks = append(chunks, wanted{chunk: c, size: size})
+				key, err := p.key(ctx, c)
+				if err != nil {
+					return nil, err
+				}
+				chunks = append(chunks, wanted{c, size, key})
 			}
 			row = next
 		}
@@ -96,13 +114,18 @@ func (p *planner) chunksOf(ctx context.Context, segments []Segment) ([]wanted, e
 }
 
 // bring fetches a chunk and returns its length in bytes. If it could not be kept,
-// nothing after it could be.
-func (p *planner) bring(ctx context.Context, w *wanted, cache *shelf) (int, error) {
+// nothing after it could be; if it has another key by now, other chunks hold the
+// rows, and the error is errRenewed.
+func (p *planner) bring(ctx context.Context, w wanted, cache *shelf) (int, error) {
 	data, err := p.loader.get(ctx, w.chunk, w.size)
 	if err != nil {
 		return 0, err
 	}
-	if w.key, err = p.key(ctx, w.chunk); err != nil {
+	key, err := p.key(ctx, w.chunk)
+	if err == nil && key != w.key {
+		err = errRenewed
+	}
+	if err != nil {
 		return 0, err
 	}
 	if failed := cache.failure(); failed != nil && !cache.Has(w.key) {

@@ -119,11 +119,11 @@ func (s *rowsSource) look(ctx context.Context, r Remote) error {
 }
 
 // recall takes the facts from the cache, or returns why they were not had from
-// the server.
+// the server. Facts without a revision are of no use: no page was kept with them.
 func (s *rowsSource) recall(r Remote, why error) error {
 	kept, ok := s.shelf.Get(s.factsKey())
 	var facts rowsFacts
-	if !ok || json.Unmarshal(kept, &facts) != nil || facts.Rows == 0 || facts.Rows > maxRows {
+	if !ok || json.Unmarshal(kept, &facts) != nil || facts.Rows == 0 || facts.Rows > maxRows || facts.Revision == "" {
 		return why
 	}
 	if !offline(why) && !r.Steady {
@@ -215,7 +215,7 @@ func (s *rowsSource) fetch(ctx context.Context, c chunk) ([]byte, error) {
 		return data, nil
 	}
 	data, err := s.fetchPage(ctx, c.part)
-	if lasting(err) {
+	if undecodable(err) {
 		data, err = s.fetchPage(ctx, c.part)
 	}
 	if err != nil {
@@ -225,7 +225,8 @@ func (s *rowsSource) fetch(ctx context.Context, c chunk) ([]byte, error) {
 	return data, nil
 }
 
-// fetchPage asks for a page, which must be whole and of the same revision.
+// fetchPage asks for a page, which must be whole and of the same revision. One
+// that is not whole is a *DamageError.
 func (s *rowsSource) fetchPage(ctx context.Context, number int) ([]byte, error) {
 	data, revision, err := s.ask(ctx, uint64(number)*rowsPage)
 	if err != nil {
@@ -235,8 +236,10 @@ func (s *rowsSource) fetchPage(ctx context.Context, number int) ([]byte, error) 
 		return nil, fault.Errorf(fault.Damaged, "%s changed from revision %.40q to %.40q while it was in use; this API cannot be pinned to one, hf://datasets/%s can",
 			s.Name(), s.first.Revision, revision, s.dataset)
 	}
-	_, err = s.decode(data, number)
-	return data, err
+	if _, err := s.decode(data, number); err != nil {
+		return nil, damage(s.Name(), fmt.Sprintf("page %d", number), err)
+	}
+	return data, nil
 }
 
 // ask fetches a page, and the revision that it is of.

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"lockstep/internal/fault"
+	"lockstep/stream/parquet"
 	"lockstep/stream/remote/fakehub"
 )
 
@@ -137,6 +140,74 @@ func TestReopenedWhileAway(t *testing.T) {
 		r.CacheDir = t.TempDir()
 		if _, err := r.Open(ctx, rowsName); err == nil {
 			t.Errorf("%s: nothing is in the cache, and no error", name)
+		}
+	}
+}
+
+// TestPrefillListsAnew: row groups that are listed from a wrong footer are not
+// those that hold the rows.
+func TestPrefillListsAnew(t *testing.T) {
+	for name, change := range map[string]func(g []parquet.Group) []parquet.Group{
+		"fewer": func(g []parquet.Group) []parquet.Group {
+			g[0].Rows = 120
+			return g[:1]
+		},
+		"more": func(g []parquet.Group) []parquet.Group {
+			g[0].Rows, g[1].Rows, g[2].Rows = 10, 10, 10
+			last := g[2]
+			last.Rows = 90
+			return append(g, last)
+		},
+	} {
+		h, folder := hubOf(t, texts(120))
+		r := reach(h)
+		r.CacheDir = t.TempDir()
+		src := openWith(t, r, hubName).(*hubSource)
+		_, column := footerOf(t, h.Files[firstFile])
+		column.Groups = change(column.Groups)
+		wrong, err := json.Marshal(footer{Column: column})
+		if err != nil {
+			t.Fatal(err)
+		}
+		src.shelf.keep(src.footerKey(src.files[0]), wrong)
+		if err := Prefill(ctx, src, []Segment{{First: 0, Rows: 120}}, func(Fetched) {}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.Offline = true
+		if got, want := all(t, openWith(t, r, hubName)), all(t, open(t, folder)); got[119].Digest != want[119].Digest {
+			t.Errorf("%s: %+v", name, got[119])
+		}
+	}
+}
+
+// TestPrefillOfRowsThatChange: pages that do not fit what the source was opened
+// with are damage, whoever fetches them.
+func TestPrefillOfRowsThatChange(t *testing.T) {
+	h, _ := hubOf(t, texts(300))
+	r := reach(h)
+	r.CacheDir = t.TempDir()
+	src := openWith(t, r, "rows://org/fineweb/default")
+	h.Change(func() { h.Rows = h.Rows[:299] })
+	err := Prefill(ctx, src, []Segment{{First: 0, Rows: 300}}, func(Fetched) {})
+	if !errors.As(err, new(*DamageError)) || !strings.Contains(err.Error(), "has 299 rows and had 300") || !strings.Contains(err.Error(), src.Name()) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRowsWithoutRevision: nothing is kept of rows of an unknown revision, so
+// the cache opens no source of them.
+func TestRowsWithoutRevision(t *testing.T) {
+	h, _ := hubOf(t, texts(200))
+	h.Commit = ""
+	r := reach(h)
+	r.CacheDir = t.TempDir()
+	r.Policy.Strangers, r.Policy.Patience = 2, 20*time.Millisecond
+	const name = "rows://org/fineweb/default"
+	openWith(t, r, name)
+	h.Change(func() { h.Fault = always(fakehub.Status(503)) })
+	for _, r.Steady = range []bool{false, true} {
+		if _, err := r.Open(ctx, name); fault.KindOf(err) != fault.Network || strings.Contains(err.Error(), "it had revision") {
+			t.Errorf("steady %v: %v", r.Steady, err)
 		}
 	}
 }
