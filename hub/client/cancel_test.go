@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -67,5 +68,30 @@ func TestCancelInATry(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%d attempts: %v", attempts, err)
 		}
+	}
+}
+
+// TestOutageIsTold: of an outage one line tells, however many requests wait for
+// its end, and none of a failure that is gone at once.
+func TestOutageIsTold(t *testing.T) {
+	w := newWorld(t, server.Options{})
+	var told []string
+	r := w.again(t, Config{Notice: func(line string) { told = append(told, line) }})
+	failing := func(tries int) func() error {
+		return func() error {
+			if tries--; tries < 0 {
+				return nil
+			}
+			return fault.Errorf(fault.Network, "no connection")
+		}
+	}
+	for i, c := range []struct{ failures, told int }{{2, 0}, {6, 1}, {6, 1}, {0, 1}, {3, 2}, {1, 2}} {
+		err := r.client.repeat(ctx, failing(c.failures))
+		if len(told) != c.told || err != nil != (c.failures == 6) {
+			t.Errorf("request %d: told %q, %v", i, told, err)
+		}
+	}
+	if !strings.Contains(strings.Join(told, "\n"), "no connection; trying again, next in ") {
+		t.Errorf("told %q", told[0])
 	}
 }

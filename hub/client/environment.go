@@ -24,7 +24,8 @@ type Config struct {
 	// for each file and once at its end.
 	Progress func(Transfer)
 	// Notice, if set, is told in a line what a person might wonder about: a long
-	// wait, or an answer that is the cache's instead of the Hub's.
+	// wait, also between tries, or an answer that is the cache's instead of the
+	// Hub's.
 	Notice func(line string)
 }
 

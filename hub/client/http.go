@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lockstep/hub"
@@ -27,6 +28,7 @@ const (
 	longestWait  = 60 * time.Second // that a server can make a client wait in one go
 	stallTime    = 60 * time.Second // without a byte of what is sent: the system's buffers have to drain first
 	answerTime   = 3 * time.Minute  // for the first byte of an answer: a commit of a large repository takes time
+	noticed      = 4 * time.Second  // the shortest pause that is worth a word
 )
 
 // Client talks to one endpoint. It is safe for concurrent use.
@@ -35,6 +37,7 @@ type Client struct {
 	endpoint *url.URL
 	http     *http.Client
 	now      func() time.Time
+	outage   atomic.Bool // has been told, and no request has succeeded since
 	who      struct {
 		sync.Mutex
 		name string
@@ -197,14 +200,17 @@ func networkError(ctx context.Context, method, address string, err error) error 
 // repeat tries until it succeeds, as often as the backoff allows, for as long as
 // failures may pass. A server's own wish to wait counts, up to longestWait. When
 // ctx ends, its error is returned and not the last failure, which may look like a
-// Hub that is away.
+// Hub that is away. The first long pause of an outage is told.
 func (k *Client) repeat(ctx context.Context, try func() error) error {
 	b := k.config.Backoff
 	pause := b.First
 	for attempt := 1; ; attempt++ {
 		err := try()
 		switch {
-		case err == nil || !passing(err):
+		case err == nil:
+			k.outage.Store(false)
+			return nil
+		case !passing(err):
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -217,6 +223,9 @@ func (k *Client) repeat(ctx context.Context, try func() error) error {
 				return err // for the caller to plan with
 			}
 			d = e.Asked
+		}
+		if d >= noticed && k.outage.CompareAndSwap(false, true) {
+			k.notice(fmt.Sprintf("%v; trying again, next in %v", err, d.Round(time.Second)))
 		}
 		if err := b.Sleep(ctx, d); err != nil {
 			return err

@@ -45,8 +45,10 @@ func (w *watch) explain(err error) error {
 // sending is a request's body, each of whose bytes gives it more time.
 func (w *watch) sending(b io.ReadCloser) io.ReadCloser { return watchedBody{b, w, stallTime} }
 
-// receiving is an answer's body; closing it ends the watch.
+// receiving is an answer's body; closing it ends the watch. Its first byte has as
+// long as each of the others, whatever the answer's head has left of its time.
 func (w *watch) receiving(b io.ReadCloser) io.ReadCloser {
+	w.timer.Reset(httpx.Silence)
 	return lastBody{watchedBody{b, w, httpx.Silence}}
 }
 
