@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -179,11 +180,12 @@ func pullFile(ctx context.Context, s hub.Snapshot, path, to string) error {
 	return durable.Explain(target, putFile(target, f))
 }
 
-// putFile writes a file under a name of this process and then puts it in place,
-// so that nobody takes half of it for the whole.
+// putFile writes a file under a name that nobody else has and then puts it in
+// place, so that nobody takes half of it for the whole. The name is hidden: what
+// a kill leaves is not published with the folder later.
 func putFile(target string, content io.Reader) error {
-	part := fmt.Sprintf("%s.%d.incomplete", target, os.Getpid())
-	f, err := os.Create(part)
+	part := filepath.Join(filepath.Dir(target), "."+rand.Text()+".incomplete")
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}

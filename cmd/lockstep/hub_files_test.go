@@ -68,10 +68,39 @@ func TestPullPutsWholeFiles(t *testing.T) {
 	if got, err := os.ReadFile(target); err != nil || string(got) != "new" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if names, _ := filepath.Glob(target + "*"); len(names) != 1 {
-		t.Errorf("left: %v", names)
+	if left, err := os.ReadDir(filepath.Dir(target)); err != nil || len(left) != 1 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+// TestPullsDoNotMeet looks at a folder while two copies of a file are on their way
+// into it: each has a file of its own, and none would be published.
+func TestPullsDoNotMeet(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "model.safetensors")
+	inner := func() error { return putFile(target, strings.NewReader("inner")) }
+	seen := 0
+	look := func([]byte) (int, error) {
+		if seen++; seen == 1 {
+			if err := inner(); err != nil {
+				t.Error(err)
+			}
+			if _, left, err := folderContents(filepath.Dir(target)); err != nil || len(left) != 1 {
+				t.Errorf("left out: %v, %v", left, err)
+			}
+		}
+		return 0, io.EOF
+	}
+	if err := putFile(target, io.MultiReader(strings.NewReader("outer"), readerFunc(look))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(target); err != nil || string(got) != "outer" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // TestPushKeepsSecrets publishes a folder with hidden files and links: nothing is
 // sent that is not plainly there.
@@ -89,12 +118,21 @@ func TestPushKeepsSecrets(t *testing.T) {
 	if err := os.Symlink(filepath.Join("sub", "b"), filepath.Join(folder, "a")); err != nil {
 		t.Skip(err)
 	}
+	deep := filepath.Join(folder, ".ssh", "old")
+	if err := errors.Join(os.MkdirAll(deep, 0o755), os.WriteFile(filepath.Join(deep, "key"), []byte("secret"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"notes.txt": ".env", "sub/more.txt": "../notes.txt", "key.txt": ".ssh/old/key", "rules.txt": ".gitattributes"} {
+		if err := os.Symlink(filepath.FromSlash(target), filepath.Join(folder, filepath.FromSlash(link))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	push := func(what string) (code int, said string) {
 		var out, errs bytes.Buffer
 		code = run([]string{"hub", "push", what, "me/m"}, &out, &errs)
 		return code, errs.String()
 	}
-	if code, said := push(folder); code != 0 || !strings.Contains(said, "left out: .env\n") {
+	if code, said := push(folder); code != 0 || !strings.Contains(said, "left out: .env, .ssh, key.txt, notes.txt, sub/more.txt\n") {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
 	var list listing
@@ -103,10 +141,10 @@ func TestPushKeepsSecrets(t *testing.T) {
 	for _, f := range list.Files {
 		names = append(names, f.Path)
 	}
-	if got := strings.Join(names, " "); got != ".gitattributes a config.json sub/b" {
+	if got := strings.Join(names, " "); got != ".gitattributes a config.json rules.txt sub/b" {
 		t.Errorf("published %s", got)
 	}
-	link := filepath.Join(sub, "notes.txt")
+	link := filepath.Join(sub, "outside.txt")
 	for _, target := range []string{outside, filepath.Dir(outside), filepath.Join("..", "..", filepath.Base(filepath.Dir(outside)), "id_ed25519"), "nowhere"} {
 		if err := os.Symlink(target, link); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,8 +28,8 @@ func (a *app) hubPush() *cobra.Command {
 		Long: `Publish a folder's files as one commit on main, and tag it if asked to. The
 repository is made if it is not there. Files that are there already are not sent
 again; files of the repository that the folder does not have stay. Hidden files
-and folders such as .env and .git are left out, but for .gitattributes and
-.gitignore; a link that leads out of the folder is an error.
+and folders such as .env and .git are left out, and links to them, but for
+.gitattributes and .gitignore; a link that leads out of the folder is an error.
 
 ` + repoHelp,
 		Args:    cobra.ExactArgs(2),
@@ -75,8 +76,8 @@ and folders such as .env and .git are left out, but for .gitattributes and
 }
 
 // folderContents lists the regular files of a folder, and what was left out of
-// it: hidden files and folders, which tend to hold secrets, and links to
-// folders. A link out of the folder is an error, since what is behind it was not
+// it: hidden files and folders, which tend to hold secrets, links to them, and
+// links to folders. A link out of the folder is an error, since what is behind it was not
 // named by whoever publishes the folder.
 func folderContents(folder string) (files []hub.Content, left []string, err error) {
 	info, err := os.Stat(folder)
@@ -108,6 +109,8 @@ func folderContents(folder string) (files []hub.Content, left []string, err erro
 			return fault.Errorf(fault.Usage, "%s links to somewhere outside of the folder, or to nothing: put the file itself there, or remove the link (%w)", filepath.Join(folder, name), err)
 		case err != nil:
 			return err
+		case d.Type()&fs.ModeSymlink != 0 && leadsToHidden(folder, name):
+			left = append(left, name)
 		case info.Mode().IsRegular():
 			files = append(files, contentOf(folder, name, info.Size()))
 		case !d.IsDir():
@@ -125,6 +128,21 @@ func folderContents(folder string) (files []hub.Content, left []string, err erro
 // repository.
 func hidden(name string) bool {
 	return strings.HasPrefix(name, ".") && name != ".gitattributes" && name != ".gitignore"
+}
+
+// leadsToHidden says whether a link inside a folder ends at a hidden file or in a
+// hidden folder, or where that cannot be told.
+func leadsToHidden(folder, link string) bool {
+	root, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return true
+	}
+	target, err := filepath.EvalSymlinks(filepath.Join(root, filepath.FromSlash(link)))
+	if err != nil {
+		return true
+	}
+	inside, err := filepath.Rel(root, target)
+	return err != nil || slices.ContainsFunc(strings.Split(filepath.ToSlash(inside), "/"), hidden)
 }
 
 // contentOf is a file of a folder, which is not left whatever becomes of it.

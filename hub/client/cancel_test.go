@@ -92,6 +92,6 @@ func TestOutageIsTold(t *testing.T) {
 		}
 	}
 	if !strings.Contains(strings.Join(told, "\n"), "no connection; trying again, next in ") {
-		t.Errorf("told %q", told[0])
+		t.Errorf("told %q", told)
 	}
 }
