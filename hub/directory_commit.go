@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
+	"syscall"
 
 	"lockstep/internal/fault"
 	"lockstep/internal/merkle"
@@ -177,11 +177,16 @@ func (d *Directory) addBlobs(ctx context.Context, contents []Content) ([]FileInf
 
 // renew reports whether a blob is stored, and keeps it from Sweep for another
 // while. Only whole files are ever renamed into blobs, so the size is enough
-// here; Open verifies the rest. Its caller holds the writers' lock.
+// here; Open verifies the rest. Another user's blob is stored although its times
+// are not ours to set. Its caller holds the writers' lock.
 func (d *Directory) renew(sum merkle.Digest, size int64) bool {
 	blob := d.path(blobsDir, sum.String())
 	info, err := os.Stat(blob)
-	return err == nil && info.Mode().IsRegular() && info.Size() == size && os.Chtimes(blob, time.Time{}, time.Now()) == nil
+	if err != nil || !info.Mode().IsRegular() || info.Size() != size {
+		return false
+	}
+	err = d.disk.Touch(blob)
+	return err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
 // next is the record that a request makes of its parent.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
+	"time"
 
 	"lockstep/internal/durable"
 	"lockstep/internal/fault"
@@ -26,6 +27,8 @@ type disk interface {
 	Create(dir string) (diskFile, error)
 	Rename(from, to string) error
 	Remove(name string) error
+	// Touch sets the time of modification to now.
+	Touch(name string) error
 	// SyncDir makes the names in dir durable.
 	SyncDir(dir string) error
 	// Free is FreeSpace.
@@ -49,6 +52,7 @@ func (osDisk) Mkdir(dir string) error              { return os.Mkdir(dir, 0o777)
 func (osDisk) Create(dir string) (diskFile, error) { return createTemp(dir) }
 func (osDisk) Rename(from, to string) error        { return os.Rename(from, to) }
 func (osDisk) Remove(name string) error            { return os.Remove(name) }
+func (osDisk) Touch(name string) error             { return os.Chtimes(name, time.Time{}, time.Now()) }
 func (osDisk) Free(dir string) (uint64, bool)      { return FreeSpace(dir) }
 
 // createTemp is os.CreateTemp with the permissions of an ordinary file, which it

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"lockstep/internal/fault"
@@ -176,17 +177,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- h.Serve(l) }()
-	sweep := time.NewTicker(time.Hour)
-	defer sweep.Stop()
-	for open := true; open; {
-		select {
-		case err := <-ended:
-			return fault.Wrap(fault.Environment, err)
-		case now := <-sweep.C:
-			s.sweep(ctx, now)
-		case <-ctx.Done():
-			open = false
-		}
+	sweeping, stop := context.WithCancel(ctx)
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() { s.sweepHourly(sweeping) })
+	defer sweeper.Wait()
+	defer stop()
+	select {
+	case err := <-ended:
+		return fault.Wrap(fault.Environment, err)
+	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.Grace)
 	defer cancel()
@@ -197,25 +196,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	<-ended
 	return err
-}
-
-// sweep clears away what uploads have left that nobody finished or committed.
-func (s *Server) sweep(ctx context.Context, now time.Time) {
-	errs := []error{clearUploads(s.root, now)}
-	for _, kind := range kinds {
-		names, err := s.repos.list(kind)
-		errs = append(errs, err)
-		for _, name := range names {
-			repo, err := s.repos.find(ctx, name)
-			if err == nil {
-				_, err = repo.Sweep(ctx, now.Add(-abandoned))
-			}
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil && s.options.Log != nil {
-		s.options.Log.Warn("clearing away unfinished uploads", "error", err)
-	}
 }
 
 // answer remembers what was sent.
