@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"lockstep/hub"
@@ -138,13 +139,32 @@ func (c *call) signed(verb string, o lfsObject, parameters ...string) string {
 	return c.origin() + path + "?" + q.Encode()
 }
 
-// lfs answers at signed addresses.
-func (c *call) lfs(path []string) {
-	q := c.r.URL.Query()
+// signature returns the parameters of a signed address but for the signature; ok
+// says that it is ours and still good.
+func (s *Server) signature(u *url.URL) (parameters url.Values, ok bool) {
+	q := u.Query()
 	expires, signature := q.Get("expires"), q.Get("signature")
 	q.Del("expires")
 	q.Del("signature")
-	if len(path) != 6 || !c.signer.check(c.r.URL.EscapedPath()+"?"+q.Encode(), expires, signature, time.Now()) {
+	return q, s.signer.check(u.EscapedPath()+"?"+q.Encode(), expires, signature, time.Now())
+}
+
+// uploads reports whether a request is an upload at an address that this server
+// gave to somebody with a token.
+func (s *Server) uploads(r *http.Request) bool {
+	verb, ok := strings.CutPrefix(r.URL.EscapedPath(), "/lfs/")
+	verb, _, _ = strings.Cut(verb, "/")
+	if !ok || verb != "put" && verb != "part" && verb != "complete" {
+		return false
+	}
+	_, ok = s.signature(r.URL)
+	return ok
+}
+
+// lfs answers at signed addresses.
+func (c *call) lfs(path []string) {
+	q, ok := c.signature(c.r.URL)
+	if len(path) != 6 || !ok {
 		fail(c.w, c.r, http.StatusForbidden, "", "this address is not signed by this server, or no longer good; ask for a new one")
 		return
 	}

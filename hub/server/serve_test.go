@@ -108,6 +108,10 @@ func TestTooManyRequestsAreAskedToWait(t *testing.T) {
 	}
 	s.must(200, "GET", "/api/models/a/m", "")
 	s.must(503, "GET", "/api/models/a/m", "", "Authorization: ")
+	up := s.batch("large", "sha256").Actions.Upload.Href
+	s.must(503, "PUT", up+"0", "large") // another signature
+	s.must(503, "GET", strings.Replace(up, "/put/", "/get/", 1), "")
+	s.must(200, "PUT", up, "large")
 	<-s.s.strange
 	s.must(200, "GET", "/api/models/a/m", "", "Authorization: ")
 	if len(s.s.slots) != 0 || len(s.s.strange) != maxStrangers-1 {

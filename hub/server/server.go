@@ -48,7 +48,7 @@ const (
 
 	maxHeaderBytes = 64 << 10
 	maxInFlight    = 256              // requests at once; more are asked to wait
-	maxStrangers   = 192              // of these without a token: others always get through
+	maxStrangers   = 192              // of these without token or upload address: others always get through
 	minRate        = 16 << 10         // bytes a second below which a body is given up
 	bodyGrace      = 30 * time.Second // on top of what minRate allows
 )
@@ -62,7 +62,7 @@ type Server struct {
 	signer  signer
 	repos   *repos
 	slots   chan struct{} // one for each request in hand
-	strange chan struct{} // and one for each without a token
+	strange chan struct{} // and one for each of a stranger
 	opened  opened
 }
 
@@ -147,7 +147,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // admit takes a request in hand, unless there are too many.
 func (s *Server) admit(r *http.Request) (release func(), ok bool) {
 	taken := []chan struct{}{s.slots}
-	if _, known, _ := s.tokens.identify(r); !known {
+	if _, known, _ := s.tokens.identify(r); !known && !s.uploads(r) {
 		taken = append(taken, s.strange)
 	}
 	for i, slots := range taken {
