@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"time"
 
@@ -31,11 +32,16 @@ func (d *Directory) Store(ctx context.Context, c Content) (_ FileInfo, err error
 
 // Stored returns the size of the content with this digest, if it is there.
 func (d *Directory) Stored(sum merkle.Digest) (size int64, ok bool) {
-	info, err := os.Stat(d.path(blobsDir, sum.String()))
+	info, err := d.StatStored(sum)
 	if err != nil || !info.Mode().IsRegular() {
 		return 0, false
 	}
 	return info.Size(), true
+}
+
+// StatStored describes the file that has the content with this digest.
+func (d *Directory) StatStored(sum merkle.Digest) (fs.FileInfo, error) {
+	return os.Stat(d.path(blobsDir, sum.String()))
 }
 
 // OpenStored opens content by its digest after comparing its size alone: for

@@ -12,7 +12,7 @@ import (
 
 	"lockstep/hub"
 	"lockstep/internal/durable"
-	"lockstep/internal/merkle"
+	"lockstep/internal/fault"
 )
 
 const (
@@ -76,6 +76,8 @@ type repo struct {
 	gits    *gitIDs
 	history *history
 	checked sync.Map // digest -> true: blobs compared whole since the start
+	// damaged has the files that were not what they should be: digest -> comparison.
+	damaged sync.Map
 	// checking has the blobs that are being compared: digest -> chan struct{},
 	// closed at the end.
 	checking sync.Map
@@ -85,7 +87,12 @@ type repo struct {
 // isThere reports whether the repository's folder is the one that was opened.
 func (r *repo) isThere(folder string) bool {
 	info, err := hub.Marker(folder)
-	return err == nil && os.SameFile(info, r.marker) && info.ModTime().Equal(r.marker.ModTime())
+	return err == nil && sameFile(info, r.marker)
+}
+
+// sameFile reports whether two descriptions are of one file, unchanged.
+func sameFile(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 // find opens a repository; *hub.NotFoundError if there is none.
@@ -102,9 +109,7 @@ func (s *repos) find(ctx context.Context, name repoName) (*repo, error) {
 	}
 	dir, err := hub.OpenDirectory(s.path(name))
 	if r != nil { // somebody removed its folder
-		s.mu.Lock()
-		delete(s.open, name)
-		s.mu.Unlock()
+		s.forget(r)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, missing
@@ -131,13 +136,33 @@ func (s *repos) keep(ctx context.Context, name repoName, dir *hub.Directory) (*r
 	if err != nil {
 		return nil, err
 	}
-	_, err = os.Stat(s.privateMark(name))
+	r := s.share(&repo{Directory: dir, repoName: name, private: s.isPrivate(name), gits: &s.gits, history: &s.past, marker: marker})
+	if !r.isThere(s.path(name)) || r.private != s.isPrivate(name) { // whose mark was read is not known
+		s.forget(r)
+		return nil, fault.Errorf(fault.Environment, "%s%s was replaced while it was opened; try again", name.prefix(), name.id())
+	}
+	return r, nil
+}
+
+// share returns what another goroutine opened of the same folder meanwhile, or
+// else remembers r.
+func (s *repos) share(r *repo) *repo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[name] == nil {
-		s.open[name] = &repo{Directory: dir, repoName: name, private: !errors.Is(err, fs.ErrNotExist), gits: &s.gits, history: &s.past, marker: marker}
+	if other := s.open[r.repoName]; other != nil && sameFile(other.marker, r.marker) {
+		return other
 	}
-	return s.open[name], nil
+	s.open[r.repoName] = r
+	return r
+}
+
+// forget has a repository opened anew, unless that was done.
+func (s *repos) forget(r *repo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[r.repoName] == r {
+		delete(s.open, r.repoName)
+	}
 }
 
 // create makes a repository, unless it is there. The mark of a private one comes
@@ -149,8 +174,12 @@ func (s *repos) create(ctx context.Context, name repoName, private bool) (create
 		return false, err
 	}
 	defer unlock()
-	if _, err := s.find(ctx, name); !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+	_, missing := s.find(ctx, name)
+	if !errors.Is(missing, fs.ErrNotExist) {
+		return false, missing
+	}
+	if _, err := hub.Marker(s.path(name)); !errors.Is(err, fs.ErrNotExist) { // then its mark stays
+		return false, fault.Errorf(fault.Damaged, "%s%s is there, but not whole: %v", name.prefix(), name.id(), errors.Join(missing, err))
 	}
 	mark := s.privateMark(name)
 	if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -179,6 +208,13 @@ func (s *repos) privateMark(n repoName) string {
 	return filepath.Join(s.root, privateDir, n.kind+"--"+n.owner+"--"+n.name)
 }
 
+// isPrivate reports whether only those with a token may know of a repository;
+// where that cannot be found out, it is so.
+func (s *repos) isPrivate(n repoName) bool {
+	_, err := os.Stat(s.privateMark(n))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // list returns the repositories of a kind by id.
 func (s *repos) list(kind string) ([]repoName, error) {
 	owners, err := os.ReadDir(filepath.Join(s.root, kind))
@@ -203,43 +239,3 @@ func (s *repos) list(kind string) ([]repoName, error) {
 	slices.SortFunc(names, func(a, b repoName) int { return strings.Compare(a.id(), b.id()) })
 	return names, nil
 }
-
-// content opens stored content, compared whole once since the server started:
-// reading a file by ranges must not hash it for each.
-func (r *repo) content(ctx context.Context, info hub.FileInfo) (*os.File, error) {
-	if err := r.compare(ctx, info); err != nil {
-		return nil, err
-	}
-	return r.OpenStored(info)
-}
-
-// compare compares stored content whole, unless that was done; of several
-// callers one does it. It goes on when that one's client has left: who asks
-// again for a large file finds it done.
-func (r *repo) compare(ctx context.Context, info hub.FileInfo) error {
-	done := make(chan struct{})
-	for {
-		if _, ok := r.checked.Load(info.SHA256); ok {
-			return nil
-		}
-		other, busy := r.checking.LoadOrStore(info.SHA256, done)
-		if !busy {
-			break
-		}
-		select {
-		case <-other.(chan struct{}):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	defer close(done)
-	defer r.checking.Delete(info.SHA256)
-	err := r.Verify(context.WithoutCancel(ctx), info)
-	if err == nil {
-		r.trust(info.SHA256)
-	}
-	return err
-}
-
-// trust notes that content with this digest was compared whole.
-func (r *repo) trust(sum merkle.Digest) { r.checked.Store(sum, true) }
