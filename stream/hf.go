@@ -37,14 +37,9 @@ type hubSource struct {
 
 	opening singleflight.Group
 	mu      sync.Mutex
-	opened  []openedFile          // used last at the end
-	renewed map[int]merkle.Digest // by file: of a footer that was fetched again
-}
-
-// openedFile is a file whose footer was read.
-type openedFile struct {
-	number int
-	file   *parquetFile
+	opened  []*hubFile      // used last at the end
+	dropped map[int]int     // by file: how often its footer was dropped
+	renewed map[int]renewal // by file: the footer that was fetched again
 }
 
 // maxOpened is how many files a source knows the pages of, at some 100 bytes a
@@ -67,7 +62,7 @@ func (r Remote) openHub(ctx context.Context, name string) (_ Source, err error) 
 		return nil, err
 	}
 	s := &hubSource{
-		name: n, client: client, shelf: cache, renewed: map[int]merkle.Digest{},
+		name: n, client: client, shelf: cache, dropped: map[int]int{}, renewed: map[int]renewal{},
 		slots: make(chan struct{}, r.Requests), pages: &pageCache{budget: pageCacheBytes},
 	}
 	s.loader = newLoader(r.Memory, s.fetch)
@@ -213,7 +208,7 @@ func (s *hubSource) factKeys(chunks []wanted) []string {
 }
 
 // file returns an opened file. Whoever asks first reads the footer for all.
-func (s *hubSource) file(ctx context.Context, number int) (*parquetFile, error) {
+func (s *hubSource) file(ctx context.Context, number int) (*hubFile, error) {
 	if f := s.known(number); f != nil {
 		return f, nil
 	}
@@ -221,42 +216,29 @@ func (s *hubSource) file(ctx context.Context, number int) (*parquetFile, error) 
 		if f := s.known(number); f != nil {
 			return f, nil
 		}
-		f, err := s.openFile(s.loader.ctx, number)
-		if err == nil {
-			s.keep(number, f)
-		}
-		return f, err
+		return s.openFile(s.loader.ctx, number)
 	})
 	select {
 	case a := <-answer:
 		if a.Err != nil {
 			return nil, a.Err
 		}
-		return a.Val.(*parquetFile), nil
+		return a.Val.(*hubFile), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func (s *hubSource) known(number int) *parquetFile {
+func (s *hubSource) known(number int) *hubFile {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.opened, func(o openedFile) bool { return o.number == number })
+	i := slices.IndexFunc(s.opened, func(f *hubFile) bool { return f.number == number })
 	if i < 0 {
 		return nil
 	}
-	o := s.opened[i]
-	s.opened = append(slices.Delete(s.opened, i, i+1), o)
-	return o.file
-}
-
-func (s *hubSource) keep(number int, f *parquetFile) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.opened) == maxOpened {
-		s.opened = slices.Delete(s.opened, 0, 1)
-	}
-	s.opened = append(s.opened, openedFile{number, f})
+	f := s.opened[i]
+	s.opened = append(slices.Delete(s.opened, i, i+1), f)
+	return f
 }
 
 // Close ends what is under way and frees the memory.
