@@ -88,7 +88,25 @@ func (c *call) apply(branch string, ops *operations) (hub.Commit, error) {
 		if !errors.As(err, &moved) || ops.parent != "" || try == commitTries {
 			return commit, err
 		}
+		if try == 1 {
+			if err := c.storeAll(request.Add); err != nil {
+				return hub.Commit{}, err
+			}
+		}
 	}
+}
+
+// storeAll stores contents ahead of their commit, which then names them by
+// digest: so that no further try decodes and writes them again.
+func (c *call) storeAll(contents []hub.Content) error {
+	for i, content := range contents {
+		info, err := c.repo.Store(c.r.Context(), content)
+		if err != nil {
+			return err
+		}
+		contents[i] = stored(info)
+	}
+	return nil
 }
 
 // branchHead is where a branch is. Only branches take commits.

@@ -1,10 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,12 +195,13 @@ func TestCommit(t *testing.T) {
 func TestConcurrentCommits(t *testing.T) {
 	s, head := newModel(t, Options{})
 	const pushers = 8
+	pads := [pushers]string{strings.Repeat(" large", maxInMemory/6+1)} // the first one's takes longer
 	race := func(parent string) map[int]int {
 		statuses := make([]int, pushers)
 		var group sync.WaitGroup
 		for i := range pushers {
 			group.Go(func() {
-				r := s.do("POST", "/api/models/a/m/commit/main", header("race", parent)+inline(fmt.Sprintf("race-%d.txt", i), fmt.Sprintf("%d %s", i, parent)))
+				r := s.do("POST", "/api/models/a/m/commit/main", header("race", parent)+inline(fmt.Sprintf("race-%d.txt", i), fmt.Sprint(i, parent, pads[i])))
 				statuses[i] = r.StatusCode
 			})
 		}
@@ -216,6 +221,40 @@ func TestConcurrentCommits(t *testing.T) {
 	if r := s.must(200, "GET", "/api/models/a/m/tree/main", ""); strings.Count(r.text(), "race-") != pushers {
 		t.Errorf("not all commits are in: %s", r.body)
 	}
+}
+
+// busyContent is content during whose reading others commit.
+type busyContent struct {
+	io.ReaderAt
+	commit func()
+	reads  int // from the start
+}
+
+func (b *busyContent) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		b.reads++
+		b.commit()
+	}
+	return b.ReaderAt.ReadAt(p, off)
+}
+
+// TestATriedCommitIsDecodedOnce commits content while others commit each time it
+// is read: it is read for the first try, and once for all that follow.
+func TestATriedCommitIsDecodedOnce(t *testing.T) {
+	s, _ := newModel(t, Options{})
+	r, err := s.s.repos.find(ctx, repoName{"models", "a", "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("large"), 1<<18))
+	content := &busyContent{ReaderAt: strings.NewReader(text)}
+	content.commit = func() { s.commit("a/m", "meanwhile", "n.txt", fmt.Sprint(content.reads)) }
+	ops := &operations{summary: "large", files: []inlineFile{{"large.txt", "base64", spooled{ReaderAt: content, size: int64(len(text)), equals: int64(strings.Count(text, "="))}}}}
+	c := &call{Server: s.s, r: httptest.NewRequest("POST", "/", nil), repo: r}
+	if _, err := c.apply("main", ops); err != nil || content.reads != 2 {
+		t.Errorf("it was read %d times, %v; want 2", content.reads, err)
+	}
+	s.must(200, "GET", "/a/m/resolve/main/large.txt", "")
 }
 
 func TestHistoryPages(t *testing.T) {
