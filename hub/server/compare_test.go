@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -125,6 +126,69 @@ func TestSlowConfigurationsKeepNobodyWaiting(t *testing.T) {
 	slow.Wait()
 	if g.opened["slow"] != 1 {
 		t.Errorf("opened %d times", g.opened["slow"])
+	}
+}
+
+// TestConfigurationsOpenAFewAtATime asks for more configurations than may open at
+// once: the last one waits, and one whose client leaves meanwhile leaves it to
+// the next who asks.
+func TestConfigurationsOpenAFewAtATime(t *testing.T) {
+	g := &gate{opened: map[string]int{}, wait: make(chan struct{})}
+	s := newSite(t, Options{Rows: g.open})
+	s.must(200, "POST", "/api/repos/create", `{"name":"text","organization":"a","type":"dataset"}`)
+	files := header("x", "") + inline("last/a.jsonl", "last\n")
+	for i := range maxOpened {
+		files += inline(fmt.Sprintf("c%d/a.jsonl", i), "slow\n")
+	}
+	s.must(200, "POST", "/api/datasets/a/text/commit/main", files)
+	opened := func(first string) int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.opened[first]
+	}
+	var others sync.WaitGroup
+	for i := range maxOpened {
+		others.Go(func() { s.do("GET", fmt.Sprintf("/rows?dataset=a/text&config=c%d&split=train", i), "") })
+	}
+	for opened("slow") < maxOpened {
+		time.Sleep(time.Millisecond)
+	}
+	gone, leave := context.WithCancel(ctx)
+	ask := func(ctx context.Context) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		s.s.ServeHTTP(w, httptest.NewRequest("GET", "/rows?dataset=a/text&config=last&split=train", nil).WithContext(ctx))
+		return w
+	}
+	users := func() (n int) {
+		s.s.opened.mu.Lock()
+		defer s.s.opened.mu.Unlock()
+		for key, h := range s.s.opened.held {
+			if strings.HasSuffix(key, " last") {
+				n = h.users
+			}
+		}
+		return n
+	}
+	others.Go(func() { ask(gone) })
+	for users() < 1 && opened("last") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	others.Go(func() {
+		if w := ask(ctx); w.Code != 200 {
+			t.Errorf("who stays is answered %d: %s", w.Code, w.Body)
+		}
+	})
+	for users() < 2 && opened("last") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	leave()
+	if n := opened("last"); n != 0 {
+		t.Errorf("%d more than %d configurations are being opened", n, maxOpened)
+	}
+	close(g.wait)
+	others.Wait()
+	if opened("last") != 1 || len(s.s.opened.opening) != 0 {
+		t.Errorf("the last one was opened %d times; %d are still being opened", opened("last"), len(s.s.opened.opening))
 	}
 }
 

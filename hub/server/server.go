@@ -63,7 +63,7 @@ type Server struct {
 	repos   *repos
 	slots   chan struct{} // one for each request in hand
 	strange chan struct{} // and one for each of a stranger
-	opened  opened
+	opened  *opened
 }
 
 // New opens or makes the folder.
@@ -110,6 +110,7 @@ func New(root string, options Options) (*Server, error) {
 	return &Server{
 		options: options, root: root, tokens: tokens, signer: signer{secret},
 		repos: newRepos(root), slots: make(chan struct{}, maxInFlight), strange: make(chan struct{}, maxStrangers),
+		opened: newOpened(),
 	}, nil
 }
 

@@ -19,15 +19,23 @@ import (
 
 const (
 	viewsDir  = "views"
-	maxOpened = 8 // configurations held open
+	maxOpened = 8 // configurations held open; so many more may be opening
 )
 
 // opened are the configurations that are held open.
 type opened struct {
-	mu    sync.Mutex
-	order []string // keys, the last used at the end
-	held  map[string]*heldRows
+	mu      sync.Mutex
+	order   []string // keys, the last used at the end
+	held    map[string]*heldRows
+	opening chan struct{} // one for each that is being opened
 }
+
+func newOpened() *opened {
+	return &opened{held: map[string]*heldRows{}, opening: make(chan struct{}, maxOpened)}
+}
+
+// errLeft says that who was to open a source left before it was its turn.
+var errLeft = errors.New("the client that asked for the rows has left")
 
 // heldRows is a source that is open, or being opened by who asked first; users
 // counts the requests that read it or wait for it.
@@ -54,24 +62,31 @@ func (c *call) rows(v viewed, config string) (RowSource, func(), error) {
 	if c.options.Rows == nil {
 		return nil, nil, fault.Errorf(fault.Refused, "this server does not read rows")
 	}
-	o := &c.opened
 	key := v.commit + " " + v.id + " " + config
-	h, first := o.take(key)
-	if first {
-		h.open(func() (RowSource, string, error) { return c.openRows(v, config) })
+	for {
+		h, first := c.opened.take(key)
+		if first {
+			h.open(func() (RowSource, string, error) { return c.openRows(v, config) })
+		}
+		err := h.wait(c.r.Context())
+		if err == nil {
+			return h, func() { c.opened.release(h) }, nil
+		}
+		c.opened.release(h)
+		if !errors.Is(err, errLeft) || c.r.Context().Err() != nil {
+			return nil, nil, err
+		}
 	}
-	var err error
+}
+
+// wait waits until a source is open, or ctx ends.
+func (h *heldRows) wait(ctx context.Context) error {
 	select {
 	case <-h.ready:
-		err = h.err
-	case <-c.r.Context().Done():
-		err = c.r.Context().Err()
+		return h.err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if err != nil {
-		o.release(h)
-		return nil, nil, err
-	}
-	return h, func() { o.release(h) }, nil
 }
 
 // open opens a source for all who wait for it, who are told also if it panics.
@@ -92,9 +107,6 @@ func (o *opened) take(key string) (h *heldRows, first bool) {
 	}
 	if h == nil {
 		h, first = &heldRows{ready: make(chan struct{})}, true
-		if o.held == nil {
-			o.held = map[string]*heldRows{}
-		}
 		o.held[key] = h
 	}
 	o.order = append(slices.DeleteFunc(o.order, func(k string) bool { return k == key }), key)
@@ -117,9 +129,15 @@ func (h *heldRows) failed() bool {
 }
 
 // openRows gives the files of a configuration their names back in a folder of
-// links, where they are read. It goes on when its client has left: others may
-// wait for it.
+// links, where they are read. Once it is its turn it goes on when its client has
+// left: others may wait for it.
 func (c *call) openRows(v viewed, config string) (source RowSource, folder string, err error) {
+	select {
+	case c.opened.opening <- struct{}{}:
+		defer func() { <-c.opened.opening }()
+	case <-c.r.Context().Done():
+		return nil, "", errLeft
+	}
 	ctx := context.WithoutCancel(c.r.Context())
 	if folder, err = c.linkFiles(ctx, v.configs[config]); err != nil {
 		return nil, "", err
