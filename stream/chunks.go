@@ -166,12 +166,13 @@ func (l *loader) forgetAhead() {
 	l.announceRoom()
 }
 
-// forget drops what is in memory of a file.
+// forget drops what is in memory of a file or on its way there. Who waits for it
+// gets it still.
 func (l *loader) forget(file int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range slices.Clone(l.order) {
-		if c.file == file && l.held[c].done() {
+		if c.file == file {
 			l.drop(c)
 		}
 	}

@@ -29,7 +29,7 @@ type hubFile struct {
 	dropped int // how often its footer was, when the reading of this one began
 }
 
-// renewal is a footer that was fetched again, and took the place of another.
+// renewal is a footer that was fetched again, in the place of one in doubt.
 type renewal struct {
 	digest merkle.Digest
 	alike  bool // it was no other: what came twice alike is right
@@ -126,9 +126,9 @@ func (s *hubSource) keep(file *hubFile, fetched bool) error {
 		s.opened = slices.Delete(s.opened, 0, 1)
 	}
 	s.opened = append(s.opened, file)
-	if was, ok := s.renewed[file.number]; ok && was.digest != file.footer {
+	if s.renewed[file.number].digest != file.footer && file.dropped > 0 {
 		s.renewed[file.number] = renewal{digest: file.footer}
-		s.loader.forget(file.number)
+		s.loader.forget(file.number) // before anybody can ask by this footer
 	}
 	return nil
 }
@@ -164,12 +164,9 @@ func (s *hubSource) renew(ctx context.Context, doubted *hubFile) (*hubFile, erro
 		return nil, err
 	}
 	s.mu.Lock()
-	if s.dropped[number] == again.dropped {
-		s.renewed[number] = renewal{again.footer, again.footer == doubted.footer}
-	}
-	s.mu.Unlock()
-	if again.footer != doubted.footer {
-		s.loader.forget(number)
+	defer s.mu.Unlock()
+	if again.footer == doubted.footer && s.renewed[number].digest == again.footer {
+		s.renewed[number] = renewal{again.footer, true}
 	}
 	return again, nil
 }
