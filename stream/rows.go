@@ -209,10 +209,13 @@ func (s *rowsSource) locate(_ context.Context, row uint64) (c chunk, size int64,
 }
 
 // fetch is for the loader: one page, from the cache or the server. What makes no
-// sense is fetched once more.
+// sense is fetched once more, and so is a page of the cache that does not fit: it
+// may have been kept when the server knew fewer rows of the same revision.
 func (s *rowsSource) fetch(ctx context.Context, c chunk) ([]byte, error) {
 	if data, ok := s.shelf.Get(s.pageKey(c.part)); ok && s.first.Revision != "" {
-		return data, nil
+		if _, err := s.decode(data, c.part); err == nil {
+			return data, nil
+		}
 	}
 	data, err := s.fetchPage(ctx, c.part)
 	if undecodable(err) {

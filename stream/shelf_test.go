@@ -211,3 +211,23 @@ func TestRowsWithoutRevision(t *testing.T) {
 		}
 	}
 }
+
+// TestPageThatNoLongerFits: a page that was kept when the server had other rows
+// of the same revision is fetched again.
+func TestPageThatNoLongerFits(t *testing.T) {
+	h, _ := hubOf(t, texts(300))
+	r := reach(h)
+	r.CacheDir = t.TempDir()
+	const name = "rows://org/fineweb/default"
+	rows := h.Rows
+	h.Rows = rows[:150]
+	all(t, openWith(t, r, name))
+	h.Change(func() { h.Rows = rows })
+	if got := all(t, openWith(t, r, name)); len(got) != 300 {
+		t.Errorf("%d rows", len(got))
+	}
+	r.Offline = true
+	if got := all(t, openWith(t, r, name)); len(got) != 300 {
+		t.Errorf("from the cache: %d rows", len(got))
+	}
+}
