@@ -161,10 +161,10 @@ func (tr *trainer) run(ints *interrupts) error {
 	for err == nil && tr.state.Step < uint64(tr.config.Train.Steps) && !ints.stopped() {
 		err = tr.step(ints.Context)
 	}
-	if ints.Context.Err() != nil {
+	if ints.Context.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil // the second signal ended the step
 	}
-	if err == nil {
+	if err == nil && tr.state.Sound() {
 		tr.result.Steps, tr.result.StateRoot = tr.state.Step, tr.state.Root()
 		if tr.seconds > 0 {
 			tr.result.TokensPerSecond = float64(tr.tokens) / tr.seconds

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"lockstep/config"
 	"lockstep/internal/fault"
 	"lockstep/observe"
+	"lockstep/optim"
 	"lockstep/stream"
 	"lockstep/validate"
 )
@@ -29,6 +32,21 @@ func (b brokenFrom) Text(ctx context.Context, row uint64) (stream.Row, error) {
 // failTraining trains until step n, whose text fails, and returns the error.
 func failTraining(t *testing.T, n uint64, c config.Config) error {
 	t.Helper()
+	return trainPrepared(t, c, func(tr *trainer, _ *interrupts) {
+		segments, err := validate.Assignment(&tr.basis.run).Segments(n, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.computer, err = validate.NewComputer(&tr.basis.run, brokenFrom{tr.basis.source, segments[0]}, c.Node.MicroBatch)
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// trainPrepared trains after prepare, and returns the error.
+func trainPrepared(t *testing.T, c config.Config, prepare func(*trainer, *interrupts)) error {
+	t.Helper()
 	ctx := t.Context()
 	terminal := observe.NewPlainTerminal(&strings.Builder{})
 	b, err := assemble(ctx, &c, terminal, func(config.Config) int { return 1 }, func(c config.Config) int { return c.Train.Batch })
@@ -36,11 +54,6 @@ func failTraining(t *testing.T, n uint64, c config.Config) error {
 		t.Fatal(err)
 	}
 	defer b.close()
-	segments, err := validate.Assignment(&b.run).Segments(n, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.source = brokenFrom{b.source, segments[0]}
 	tr, err := newTrainer(ctx, c, b, terminal, true)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +61,35 @@ func failTraining(t *testing.T, n uint64, c config.Config) error {
 	defer tr.close()
 	ints := catch(ctx, terminal)
 	defer ints.release()
+	prepare(tr, ints)
 	return tr.run(ints)
+}
+
+// TestASecondSignalHidesNoError fails a step half-way just as a second signal
+// comes: the error is the step's, and its state is neither hashed nor saved.
+func TestASecondSignalHidesNoError(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	c := config.Default()
+	c.Train.Steps, c.Output.Dir = 5, dir
+	err := trainPrepared(t, c, func(tr *trainer, ints *interrupts) {
+		tr.state.M[0] = float32(math.Inf(1))
+		tr.computer.Progress = func(done, total int) {
+			if done == total {
+				ints.cancel()
+			}
+		}
+	})
+	var nonFinite *optim.NonFiniteError
+	if !errors.As(err, &nonFinite) {
+		t.Errorf("%v", err)
+	}
+	if saved, err := filepath.Glob(filepath.Join(dir, "state", "*")); err != nil || len(saved) > 0 {
+		t.Errorf("saved %v, %v", saved, err)
+	}
+	c.Output.Dir = ""
+	if err := trainPrepared(t, c, func(_ *trainer, ints *interrupts) { ints.cancel() }); err != nil {
+		t.Errorf("a second signal alone: %v", err)
+	}
 }
 
 // TestTrainKeepsWhatItHasDone lets the text of a step fail long before a state
