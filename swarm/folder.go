@@ -99,6 +99,22 @@ func (f Folder) CheckRun(run *spec.Run) error {
 	return &DifferentRun{Where: string(f), Differences: spec.Diff(run, before)}
 }
 
+// KnownInit returns init as the folder's run spec has it where the weights are the
+// same: a branch may have moved without changing them, and older specs do not
+// name the base model.
+func (f Folder) KnownInit(init spec.Init) (spec.Init, error) {
+	before, err := f.LoadRun()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return init, nil
+	case err != nil:
+		return spec.Init{}, err
+	case before.Init.Kind == init.Kind && before.Init.Parameters == init.Parameters:
+		return before.Init, nil
+	}
+	return init, nil
+}
+
 // LoadRun reads the run spec of the folder.
 func (f Folder) LoadRun() (*spec.Run, error) {
 	file, err := os.Open(f.Run())

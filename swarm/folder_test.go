@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"lockstep/internal/fault"
+	"lockstep/internal/merkle"
+	"lockstep/internal/spec"
 )
 
 func TestFolderBelongsToOneRun(t *testing.T) {
@@ -43,6 +45,42 @@ func TestFolderBelongsToOneRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	release()
+}
+
+// TestKnownInit: a folder's run keeps the name of its weights, whether it has one
+// or not; other weights are another run's.
+func TestKnownInit(t *testing.T) {
+	const one, two = "a/b@0123456789abcdef0123456789abcdef01234567", "a/b@76543210fedcba9876543210fedcba9876543210"
+	weights := func(root byte, base string) spec.Init {
+		return spec.Init{Kind: "weights", Parameters: merkle.Digest{root}, BaseModel: base}
+	}
+	asked := weights(1, two)
+	for _, c := range []struct{ before, want spec.Init }{
+		{weights(1, one), weights(1, one)},
+		{weights(1, ""), weights(1, "")},
+		{weights(2, one), asked},
+		{spec.Init{Kind: "seed"}, asked},
+	} {
+		run, _ := testRun(t)
+		run.Init = c.before
+		f := Folder(t.TempDir())
+		if got, err := f.KnownInit(asked); err != nil || got != asked {
+			t.Errorf("in an empty folder: %+v, %v", got, err)
+		}
+		if err := f.CheckRun(run); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.KnownInit(asked); err != nil || got != c.want {
+			t.Errorf("where it was %+v: %+v, %v", c.before, got, err)
+		}
+	}
+	f := Folder(t.TempDir())
+	if err := os.WriteFile(f.Run(), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.KnownInit(asked); fault.KindOf(err) != fault.Damaged {
+		t.Errorf("of a damaged run spec: %v", err)
+	}
 }
 
 func TestDamagedRunFile(t *testing.T) {

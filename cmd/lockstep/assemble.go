@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"lockstep/observe"
 	"lockstep/stream"
 	"lockstep/stream/tokenizer"
+	"lockstep/swarm"
 	"lockstep/validate"
 )
 
@@ -71,7 +73,8 @@ func assemble(ctx context.Context, c *config.Config, t *observe.Terminal, slots 
 }
 
 // startingWeights returns the weights of epoch 0: a built-in configuration's,
-// from the seed; or those of --init, or of a --model that is a folder.
+// from the seed; or those of --init, or of a --model that is a folder. A run that
+// goes on keeps the name that they had when it began.
 func startingWeights(ctx context.Context, c *config.Config) (*model.Parameters, spec.Init, error) {
 	arch, builtin := model.Builtin(c.Protocol.Model)
 	if builtin && c.Protocol.Init == "" {
@@ -88,10 +91,16 @@ func startingWeights(ctx context.Context, c *config.Config) (*model.Parameters, 
 	if builtin && m.weights.Config != arch {
 		return nil, spec.Init{}, fault.Errorf(fault.Config, "--init %s holds another architecture than --model %s", *from, c.Protocol.Model)
 	}
-	if m.pinned != "" {
-		*from = m.pinned
+	init := spec.Init{Kind: "weights", Parameters: m.weights.Root(), BaseModel: m.pinned}
+	if c.Output.Dir != "" {
+		if init, err = swarm.Folder(c.Output.Dir).KnownInit(init); err != nil {
+			return nil, spec.Init{}, err
+		}
 	}
-	return m.weights, spec.Init{Kind: "weights", Parameters: m.weights.Root(), BaseModel: m.pinned}, nil
+	if m.pinned != "" {
+		*from = cmp.Or(init.BaseModel, m.pinned)
+	}
+	return m.weights, init, nil
 }
 
 // modelName is what a run calls its model, and its repository: the last part of
