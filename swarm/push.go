@@ -219,9 +219,11 @@ func isConflict(err error) bool {
 const pushPatience = 30 * time.Second
 
 // await waits until all epochs are in the repository. It gives up when pushes go
-// on failing, or cannot succeed: the run is sound without them.
+// on failing, or cannot succeed: the run is sound without them. It judges when a
+// try has ended, never one under way: a bad line makes it slow.
 func (p *publisher) await(ctx context.Context, final uint64) error {
 	began := time.Now()
+	judged := -1               // tries
 	fresh := p.now().tries + 2 // one may be under way, the next begins now
 	for {
 		rung := p.bell.next()
@@ -229,15 +231,17 @@ func (p *publisher) await(ctx context.Context, final uint64) error {
 		if at.reached >= final {
 			return nil
 		}
-		if at.hopeless(fresh, min(time.Since(at.since), time.Since(began))) {
+		if at.tries > judged && at.hopeless(fresh, min(time.Since(at.since), time.Since(began))) {
 			return fmt.Errorf("epoch %d is not in the repository: %w", at.reached+1, at.err)
 		}
+		judged = at.tries
 		if at.tries < fresh {
 			p.hurry.ring()
 		}
 		select {
 		case <-rung:
-		case <-time.After(time.Second): // to look at the clock
+		case <-time.After(time.Second):
+			p.hurry.ring() // no long pause at the end
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -246,7 +250,7 @@ func (p *publisher) await(ctx context.Context, final uint64) error {
 
 // hopeless says whether waiting for the next epoch ends, after pushes failed for
 // the given time: not before so many tries that one of them was begun and lost
-// during the wait, because a bad line makes a push slow before it makes it fail.
+// during the wait.
 func (s standing) hopeless(tries int, failing time.Duration) bool {
 	var lost *LostEpoch
 	switch {

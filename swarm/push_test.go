@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lockstep/hub"
@@ -246,5 +247,39 @@ func TestEndWaitsForTriesNotOnlyForTime(t *testing.T) {
 		if got := at.hopeless(5, c.failing); got != c.hopeless {
 			t.Errorf("%s: %v", c.name, got)
 		}
+	}
+}
+
+// TestEndJudgesNoTryUnderWay: two tries fail, and the third takes longer than
+// the patience and succeeds.
+func TestEndJudgesNoTryUnderWay(t *testing.T) {
+	for _, third := range []error{nil, fault.Errorf(fault.Network, "no route")} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &publisher{at: standing{reached: 2}}
+			down := fault.Errorf(fault.Network, "no route")
+			p.note(3, down)
+			ended := make(chan error)
+			go func() { ended <- p.await(t.Context(), 3) }()
+			for _, err := range []error{down, down, third} {
+				time.Sleep(10 * time.Second)
+				if err == nil {
+					time.Sleep(2 * pushPatience)
+				}
+				synctest.Wait()
+				select {
+				case err := <-ended:
+					t.Fatalf("gave up: %v", err)
+				default:
+				}
+				p.note(3, err)
+			}
+			if third != nil {
+				time.Sleep(pushPatience)
+				p.note(3, third)
+			}
+			if err := <-ended; !errors.Is(err, third) {
+				t.Errorf("%v, but the third try gave %v", err, third)
+			}
+		})
 	}
 }
