@@ -64,17 +64,11 @@ func TestCacheLayout(t *testing.T) {
 
 func TestOffline(t *testing.T) {
 	w := newWorld(t, server.Options{})
-	pushed, err := push(w, 1, epochOne)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := read(w, "1", "config.json"); err != nil {
-		t.Fatal(err)
-	}
+	id := w.fetched(t, "config.json")
 	w.http.Close()
 	before := len(w.line.sent)
 	off := w.again(t, Config{Cache: w.client.config.Cache, Offline: true})
-	for _, revision := range []string{"1", pushed.Commit.ID} {
+	for _, revision := range []string{"1", id} {
 		if got, err := read(off, revision, "config.json"); err != nil || got != "{}" {
 			t.Errorf("%s: %q, %v", revision, got, err)
 		}
@@ -97,13 +91,7 @@ func TestOffline(t *testing.T) {
 // anew where that is possible.
 func TestCachedDamage(t *testing.T) {
 	w := newWorld(t, server.Options{})
-	pushed, err := push(w, 1, epochOne)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := read(w, "1", "model.safetensors"); err != nil {
-		t.Fatal(err)
-	}
+	id := w.fetched(t, "model.safetensors")
 	cache := w.client.config.Cache
 	blob := filepath.Join(cache, "models--lockstep--nano", "blobs", etagOf("weights one"))
 	if err := os.WriteFile(blob, []byte("weights ONE"), 0o644); err != nil {
@@ -113,7 +101,7 @@ func TestCachedDamage(t *testing.T) {
 	if got, err := read(off, "1", "model.safetensors"); fault.KindOf(err) != fault.Damaged {
 		t.Errorf("offline: %q, %v", got, err)
 	}
-	for _, revision := range []string{"1", pushed.Commit.ID} {
+	for _, revision := range []string{"1", id} {
 		if got, err := read(w, revision, "model.safetensors"); err != nil || got != "weights one" {
 			t.Errorf("online, %s: %q, %v", revision, got, err)
 		}
@@ -203,17 +191,11 @@ func TestPythonSharesTheCache(t *testing.T) {
 			symlink = func(string, string) error { return errors.ErrUnsupported }
 		}
 		w := newWorld(t, server.Options{})
-		pushed, err := push(w, 1, epochOne)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := read(w, "1", "config.json"); err != nil {
-			t.Fatal(err)
-		}
+		id := w.fetched(t, "config.json")
 		offline := "HF_HUB_OFFLINE=1"
 		w.python(t, "assert open(d(r, 'config.json', revision='1')).read() == '{}'", append(env, offline)...)
 		w.python(t, "d(r, 'model.safetensors', revision='1'); s(r, revision='1')", env...)
-		if info, err := os.Lstat(w.cache().snapshot(pushed.Commit.ID, "model.safetensors")); err != nil || info.Mode().IsRegular() == links {
+		if info, err := os.Lstat(w.cache().snapshot(id, "model.safetensors")); err != nil || info.Mode().IsRegular() == links {
 			t.Fatalf("links: %v; %v, %v", links, info, err)
 		}
 		off := w.again(t, Config{Cache: w.client.config.Cache, Offline: true})

@@ -3,9 +3,7 @@ package client
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,18 +15,10 @@ import (
 // TestCancelInAPause ends the context while the client waits for a Hub that is
 // away: that is no reason to take what the cache has, nor a failure of the Hub.
 func TestCancelInAPause(t *testing.T) {
-	defer func() { symlink = os.Symlink }()
-	symlink = func(string, string) error { return &os.LinkError{Op: "symlink", Err: syscall.EPERM} }
+	withoutLinks(t)
 	w := newWorld(t, server.Options{})
-	pushed, err := push(w, 1, epochOne)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := read(w, "1", "config.json"); err != nil {
-		t.Fatal(err)
-	}
+	id := w.fetched(t, "config.json")
 	w.http.Close()
-	id := pushed.Commit.ID
 	for name, do := range map[string]func(context.Context, *Repo) error{
 		"snapshot": func(ctx context.Context, r *Repo) error { return second(r.Snapshot(ctx, "1")) },
 		"list":     func(ctx context.Context, r *Repo) error { return second(snapshot{r, id, false}.List(ctx)) },

@@ -9,9 +9,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,6 +164,26 @@ func (w *world) again(t testing.TB, c Config) *Repo {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// fetched publishes epochOne and reads one of its files into the cache. It
+// returns the commit.
+func (w *world) fetched(t testing.TB, path string) string {
+	t.Helper()
+	pushed, err := push(w, 1, epochOne)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(w, "1", path); err != nil {
+		t.Fatal(err)
+	}
+	return pushed.Commit.ID
+}
+
+// withoutLinks makes the cache of this test one of copies.
+func withoutLinks(t testing.TB) {
+	t.Cleanup(func() { symlink = os.Symlink })
+	symlink = func(string, string) error { return &os.LinkError{Op: "symlink", Err: syscall.EPERM} }
 }
 
 func text(path, s string) hub.Content { return hub.Bytes(path, []byte(s)) }

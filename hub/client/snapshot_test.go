@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -86,8 +85,7 @@ func TestSnapshotWithoutTheHub(t *testing.T) {
 // TestCacheOfCopies uses a cache where there are no links: by our own copies, and
 // as the Python library leaves it, which moves the blob into the snapshot.
 func TestCacheOfCopies(t *testing.T) {
-	defer func() { symlink = os.Symlink }()
-	symlink = func(string, string) error { return &os.LinkError{Op: "symlink", Err: syscall.EPERM} }
+	withoutLinks(t)
 	w := newWorld(t, server.Options{})
 	pushed, err := push(w, 1, epochOne)
 	if err != nil {
@@ -255,17 +253,10 @@ func TestListSkipsWhatIsNoFile(t *testing.T) {
 // TestCopiesOnlyWithoutAnAnswer takes a copy, whose digest nothing tells, only if
 // the Hub could not be asked for it, and says so.
 func TestCopiesOnlyWithoutAnAnswer(t *testing.T) {
-	defer func() { symlink = os.Symlink }()
-	symlink = func(string, string) error { return &os.LinkError{Op: "symlink", Err: syscall.EPERM} }
+	withoutLinks(t)
 	w := newWorld(t, server.Options{})
-	pushed, err := push(w, 1, epochOne)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := read(w, "1", "config.json"); err != nil {
-		t.Fatal(err)
-	}
-	commit := "X-Repo-Commit: " + pushed.Commit.ID
+	id := w.fetched(t, "config.json")
+	commit := "X-Repo-Commit: " + id
 	for name, c := range map[string]struct {
 		mishap mishap
 		taken  bool
@@ -280,7 +271,7 @@ func TestCopiesOnlyWithoutAnAnswer(t *testing.T) {
 		var told []string
 		r := w.again(t, Config{Cache: w.client.config.Cache, Notice: func(line string) { told = append(told, line) }})
 		w.line.fault = func(*http.Request, int) *mishap { return &c.mishap }
-		got, err := read(r, pushed.Commit.ID, "config.json")
+		got, err := read(r, id, "config.json")
 		if c.taken && (err != nil || got != "{}") || !c.taken && fault.KindOf(err) != fault.Network {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

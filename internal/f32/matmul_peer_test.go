@@ -3,20 +3,12 @@
 package f32
 
 import (
-	"flag"
 	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"lockstep/internal/peer"
-)
-
-var (
-	peerCommand = flag.String("peer", "", "a program that multiplies matrices, to compare speeds with; docs/log.md has one for OpenBLAS")
-	peerThreads = flag.Int("peer-threads", 1, "threads of ours in the comparison")
-	peerWall    = flag.Bool("peer-wall", false, "compare wall time, which needs an idle machine, and not processor time")
-	peerRounds  = flag.Int("peer-rounds", 11, "calls of each in turn")
 )
 
 // peerShapes are the products of distilgpt2 with 1,024 positions, each compared
@@ -26,11 +18,8 @@ var peerShapes = [][3]int{{1024, 2304, 768}, {1024, 3072, 768}, {1024, 768, 3072
 // TestPeer prints how fast MatMul is beside another program: medians over
 // calls of both in turn, and of the ratio of each pair.
 func TestPeer(t *testing.T) {
-	if *peerCommand == "" {
-		t.Skip("compares speeds with the program that -peer names")
-	}
-	p := peer.Start(t, *peerCommand)
-	setThreads(t, *peerThreads)
+	p := peer.Start(t)
+	setThreads(t, peer.Threads())
 	total, count := 0.0, 0
 	for _, shape := range peerShapes {
 		for layout, name := range []string{"NN", "NT", "TN"} {
@@ -39,7 +28,7 @@ func TestPeer(t *testing.T) {
 			total, count = total+math.Log(ratio), count+1
 		}
 	}
-	t.Logf("geometric mean of the ratios %.3f, %s, %d threads", math.Exp(total/float64(count)), Active(), *peerThreads)
+	t.Logf("geometric mean of the ratios %.3f, %s, %d threads", math.Exp(total/float64(count)), Active(), peer.Threads())
 }
 
 // compare returns the median ratio of the peer's time to ours. Of two calls the
@@ -52,12 +41,12 @@ func (c matrixCase) compare(t *testing.T, p peer.Peer, name string) float64 {
 	}
 	flops := 2e-9 * float64(c.m) * float64(c.n) * float64(c.k)
 	var ours, theirs, ratios []float64
-	for range *peerRounds {
+	for range peer.Rounds() {
 		multiply()
-		us := peer.Measure(multiply).Of(*peerWall)
+		us := peer.Measure(multiply)
 		p.Do(t, name, c.m, c.n, c.k)
-		them := p.Do(t, name, c.m, c.n, c.k).Of(*peerWall)
-		if *peerThreads > 1 {
+		them := p.Do(t, name, c.m, c.n, c.k)
+		if peer.Threads() > 1 {
 			time.Sleep(100 * time.Millisecond) // OpenBLAS's threads spin on
 		}
 		ours, theirs, ratios = append(ours, flops/us), append(theirs, flops/them), append(ratios, them/us)

@@ -1,11 +1,12 @@
 //go:build linux
 
 // Package peer runs another program in turn with ours, for tests that compare
-// their speeds.
+// their speeds. docs/log.md has programs for OpenBLAS and PyTorch.
 package peer
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,19 @@ import (
 	"unsafe"
 )
 
+var (
+	command = flag.String("peer", "", "a program to compare speeds with, as docs/log.md has them")
+	threads = flag.Int("peer-threads", 1, "threads of ours in the comparison")
+	wall    = flag.Bool("peer-wall", false, "compare wall time, which needs an idle machine, and not processor time")
+	rounds  = flag.Int("peer-rounds", 11, "calls of each in turn")
+)
+
+// Threads is how many threads of ours the comparison is for.
+func Threads() int { return *threads }
+
+// Rounds is how often each is to be measured, in turn.
+func Rounds() int { return *rounds }
+
 // Peer is a running program that answers each line with the seconds of
 // processor time and of wall time that the work named by it took.
 type Peer struct {
@@ -24,10 +38,14 @@ type Peer struct {
 	out *bufio.Reader
 }
 
-// Start runs a command, until the test ends. What it writes to stderr is shown.
-func Start(t *testing.T, command string, args ...string) Peer {
+// Start runs the program that -peer names, until the test ends, and skips the
+// test if there is none. What it writes to stderr is shown.
+func Start(t *testing.T) Peer {
 	t.Helper()
-	cmd := exec.Command(command, args...)
+	if *command == "" {
+		t.Skip("compares speeds with the program that -peer names")
+	}
+	cmd := exec.Command(*command)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -44,38 +62,31 @@ func Start(t *testing.T, command string, args ...string) Peer {
 	return Peer{in, bufio.NewReader(out)}
 }
 
-// Do has the program do some work.
-func (p Peer) Do(t *testing.T, work ...any) Time {
+// Do has the program do some work and returns the seconds it took.
+func (p Peer) Do(t *testing.T, work ...any) float64 {
 	t.Helper()
 	if _, err := fmt.Fprintln(p.in, work...); err != nil {
 		t.Fatal(err)
 	}
-	var took Time
-	if _, err := fmt.Fscan(p.out, &took.Processor, &took.Wall); err != nil {
+	var processor, elapsed float64
+	if _, err := fmt.Fscan(p.out, &processor, &elapsed); err != nil {
 		t.Fatal(err)
 	}
-	return took
-}
-
-// Time is what a piece of work took, in seconds.
-type Time struct {
-	Processor float64 // of all threads together
-	Wall      float64
-}
-
-// Of returns one of the two. Wall time needs an idle machine.
-func (t Time) Of(wall bool) float64 {
-	if wall {
-		return t.Wall
+	if *wall {
+		return elapsed
 	}
-	return t.Processor
+	return processor
 }
 
-// Measure times f.
-func Measure(f func()) Time {
-	processor, wall := processorSeconds(), time.Now()
+// Measure returns the seconds that f takes: of wall time with -peer-wall, else
+// of processor time, that of all threads together.
+func Measure(f func()) float64 {
+	processor, start := processorSeconds(), time.Now()
 	f()
-	return Time{processorSeconds() - processor, time.Since(wall).Seconds()}
+	if *wall {
+		return time.Since(start).Seconds()
+	}
+	return processorSeconds() - processor
 }
 
 // processorSeconds is the processor time of this process.
